@@ -1,0 +1,42 @@
+"""What is traded, and how it is named."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from lakehouse.market.errors import BadInput
+
+# T, X5, SiZ5, RU000A0JX0J2, VEON-RX, USD000UTSTOM and Si-12.17 are all codes of the exchange.
+_SECID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,35}")
+
+
+def parse_secid(text: str) -> str:
+    """Return *text* as a secid; raise BadInput if the exchange could not have such a code."""
+    if not _SECID.fullmatch(text):
+        raise BadInput(f"{text!r} is not a ticker: use the exchange's SECID, such as SBER, T or RU000A0JX0J2")
+    return text
+
+
+@dataclass(frozen=True, order=True)
+class Instrument:
+    """A security on a board: the address of its candles."""
+
+    engine: str
+    market: str
+    board: str
+    secid: str
+
+    def __str__(self) -> str:
+        return f"{self.secid} {self.board}"
+
+
+def instrument_id(engine: str, market: str, oldest_secid: str) -> int:
+    """
+    Return the identity of an instrument across renames: 63 bits of a SHA-256.
+
+    *oldest_secid* is the first code of the rename chain, so a later rename keeps the identity.
+    """
+    digest = hashlib.sha256(f"{engine}/{market}/{oldest_secid}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

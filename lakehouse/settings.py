@@ -1,0 +1,50 @@
+"""What can be set from outside: the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lakehouse.market.errors import BadInput
+
+EXCHANGE_URL = "https://iss.moex.com/iss"
+
+
+class Settings(BaseSettings):
+    """Settings of one process; every field is ``LAKEHOUSE_`` + its name in capitals in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_", frozen=True)
+
+    data_dir: Path = Field(default_factory=lambda: default_data_dir(), description="root of Bronze, the lake and PostgreSQL")
+    cache_dir: Path | None = Field(default=None, description="downloads that can be made again (lakehouse/cache.py)")
+    database_url: SecretStr | None = Field(default=None, description="a PostgreSQL of your own instead of the embedded one")
+    bronze_url: str | None = Field(default=None, description="object store of Bronze; a folder in data_dir by default")
+    iss_url: str = Field(default=EXCHANGE_URL, description="base address of the exchange's API")
+    requests_per_s: float = Field(default=5, ge=0, le=50, description="request budget of all processes; 0 lifts it")
+    requests_in_flight: int = Field(default=4, ge=1, le=32, description="requests at a time of all processes")
+    dask_scheduler: str = Field(default="threads", description="`threads`, or tcp://host:port of a Dask cluster")
+    spark_master: str = Field(default="local[*]", description="Spark master of merges")
+    host: Literal["127.0.0.1", "localhost"] = Field(default="127.0.0.1", description="address of the web server")
+    port: int = Field(default=8000, ge=0, le=65535, description="port of the web server; 0 takes a free one")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="warning", description="least level logged")
+
+
+def default_data_dir() -> Path:
+    """Return where data lives when nothing says otherwise: root's lies where PostgreSQL's own user can reach it."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/lakehouse")
+    return Path(platformdirs.user_data_dir("lakehouse", appauthor=False))
+
+
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; raise BadInput for a ``LAKEHOUSE_`` variable that does not exist (a misspelt one)."""
+    known = {f"LAKEHOUSE_{name.upper()}" for name in Settings.model_fields}
+    if unknown := sorted(name for name in environ if name.startswith("LAKEHOUSE_") and name not in known):
+        raise BadInput(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    return Settings()
