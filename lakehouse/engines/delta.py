@@ -1,0 +1,192 @@
+"""How a change gets into a Delta table: one writer at a time, one MERGE, and a look that the commit is ours."""
+
+# ruff: noqa: S608 - the text is made of names declared in lakehouse.market and of literals derived from data
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+from delta.exceptions import DeltaConcurrentModificationException
+from deltalake import DeltaTable
+
+from lakehouse.database.locks import table_lock
+from lakehouse.market.errors import LakehouseError
+from lakehouse.market.table import Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = structlog.get_logger()
+
+ATTEMPTS = 3
+_RUN_ID = "spark.databricks.delta.commitInfo.userMetadata"
+
+
+class CommitLost(LakehouseError):
+    """Another writer committed to a table while its lock was ours."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """
+    What a table must change.
+
+    Attributes:
+        view: Temporary view with the table's columns and `op`: insert, update or drop. At most one row per merge key.
+        partitions: The values of `Table.partition_by` that occur in the view, all of them: others are not searched.
+    """
+
+    view: str
+    inserts: int
+    updates: int
+    drops: int
+    partitions: Sequence[tuple[str, ...]]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the table is as it should be."""
+        return self.inserts + self.updates + self.drops == 0
+
+
+def ensure_table(spark: SparkSession, url: str, table: Table) -> None:
+    """
+    Create *table* at *url* unless it is there (30 ms).
+
+    With change data feed; without deletion vectors and other features that deltalake cannot read or write.
+    """
+    partitioned = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
+    spark.sql(
+        f"CREATE TABLE IF NOT EXISTS {spark_name(url)} ({table.ddl()}) USING delta {partitioned} TBLPROPERTIES "
+        "('delta.enableChangeDataFeed' = 'true', 'delta.enableDeletionVectors' = 'false')"
+    )
+
+
+def make_equal(
+    spark: SparkSession,
+    dsn: str,
+    url: str,
+    table: Table,
+    run_id: str,
+    derive: Callable[[int], Difference],
+    record: Callable[[int], None],
+) -> int | None:
+    """
+    Commit the difference between *table* and what it should be, alone on the table.
+
+    Args:
+        run_id: Goes into the commit (`userMetadata`).
+        derive: Gives the difference to the table as it is at a version; called again when another writer came between.
+        record: Called with the version at which the table is as it should be, before the lock is given back.
+
+    Returns:
+        The version committed, None if nothing differed.
+
+    Raises:
+        CommitLost: if another writer, who does not take the lock, was faster three times.
+        LockLost: if the lock was taken over (database/locks.py).
+    """
+    with table_lock(dsn, table.name, run_id) as generation:
+        for _ in range(ATTEMPTS):
+            version = table_version(url)
+            difference = derive(version)
+            if difference.is_empty:
+                record(version)
+                return None
+            generation.check()
+            if _merged_next(spark, url, table, difference, run_id, version):
+                record(version + 1)
+                return version + 1
+            log.warning("engines.commit_lost", table=table.name, version=version + 1, run_id=run_id)
+    raise CommitLost(
+        f"{table.name} at {url}: another writer committed in each of {ATTEMPTS} attempts of run {run_id}, though its "
+        "lock is held by this run; stop whatever writes to this table without the lock and run the merge again"
+    )
+
+
+def _merged_next(
+    spark: SparkSession, url: str, table: Table, difference: Difference, run_id: str, version: int
+) -> bool:
+    """Whether the MERGE became the commit after *version*: its difference was taken there."""
+    try:
+        merge(spark, url, table, difference, run_id)
+    except DeltaConcurrentModificationException:
+        return False
+    return committed_by(url, version + 1) == run_id
+
+
+def merge(spark: SparkSession, url: str, table: Table, difference: Difference, run_id: str) -> None:
+    """Carry out *difference* in one MERGE, hence one commit. Nothing may be empty: even an empty MERGE commits."""
+    spark.conf.set(_RUN_ID, run_id)
+    try:
+        spark.sql(merge_sql(url, table, difference))
+    finally:
+        spark.conf.unset(_RUN_ID)
+
+
+def merge_sql(url: str, table: Table, difference: Difference) -> str:
+    """Return the MERGE; one that only inserts reads the table once and rewrites no file."""
+    names = table.names
+    on = [f"t.{name} = s.{name}" for name in dict.fromkeys((*merge_key(table), *table.partition_by))]
+    if table.partition_by:
+        on.append(partition_predicate(table, difference.partitions, "t"))
+    changed = [name for name in names if name not in (*merge_key(table), *table.partition_by)]
+    clauses = [
+        "WHEN MATCHED AND s.op = 'drop' THEN DELETE",
+        f"WHEN MATCHED THEN UPDATE SET {', '.join(f'{name} = s.{name}' for name in changed)}" if changed else "",
+        f"WHEN NOT MATCHED AND s.op <> 'drop' THEN INSERT ({', '.join(names)}) VALUES (s.{', s.'.join(names)})",
+    ]
+    used = clauses if difference.updates + difference.drops else clauses[2:]
+    return f"MERGE INTO {spark_name(url)} t USING {difference.view} s ON {' AND '.join(on)} {' '.join(used)}"
+
+
+def merge_key(table: Table) -> tuple[str, ...]:
+    """Return the columns that rows of *table* are unique by, versions included."""
+    return (*table.key, "known_from") if "known_from" in table.names else table.key
+
+
+def partition_predicate(table: Table, partitions: Sequence[tuple[str, ...]], alias: str) -> str:
+    """
+    Return a predicate that is true for exactly *partitions*, made of literals: only those let Delta skip files.
+
+    Partitions are grouped by all but the last column, so hundreds of months of one timeframe make one IN.
+    """
+    *outer, last = table.partition_by
+    grouped: dict[tuple[str, ...], list[str]] = {}
+    for partition in sorted(set(partitions)):
+        grouped.setdefault(partition[:-1], []).append(partition[-1])
+    alternatives = [
+        " AND ".join(
+            [f"{alias}.{name} = {literal(value)}" for name, value in zip(outer, values, strict=True)]
+            + [f"{alias}.{last} IN ({', '.join(map(literal, lasts))})"]
+        )
+        for values, lasts in grouped.items()
+    ]
+    return "(" + " OR ".join(f"({alternative})" for alternative in alternatives or ["FALSE"]) + ")"
+
+
+def table_version(url: str) -> int:
+    """Return the newest version of the table at *url*."""
+    return DeltaTable(url).version()
+
+
+def committed_by(url: str, version: int) -> str | None:
+    """Return the run that committed *version* of the table at *url*, None if it carries none."""
+    commits = DeltaTable(url).history(10)
+    return next((commit.get("userMetadata") for commit in commits if commit["version"] == version), None)
+
+
+def spark_name(url: str) -> str:
+    """Return the name of the Delta table at *url* in Spark's SQL."""
+    return f"delta.`{spark_path(url)}`"
+
+
+def spark_path(url: str) -> str:
+    """Return *url* as Spark's file systems know it."""
+    return "s3a://" + url.removeprefix("s3://") if url.startswith("s3://") else url
+
+
+def literal(text: str) -> str:
+    """Return *text* as a SQL literal."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,1 @@
+"""Silver: parse, rules, quarantine, versions. A function of Bronze."""
