@@ -1,0 +1,46 @@
+# Works with GNU make 3.81, which macOS ships. PYTHON=python3.12 chooses another Python for all that set-up installs.
+PYTHON ?= python3
+BIN := .venv/bin
+# An activated environment would otherwise be taken by uv and Python for the one to work in
+unexport VIRTUAL_ENV PYTHONHOME
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check torture lock clean find-python
+
+help:  ## say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: find-python  ## install all that is needed, and say what
+	@$(PYTHON) infra/setup.py
+
+demo: setup  ## run the platform on the exchange simulator until Ctrl-C
+	@$(BIN)/lakehouse demo
+
+up: setup  ## run the platform against the real exchange until Ctrl-C
+	@$(BIN)/lakehouse up
+
+test: find-python  ## run all tests (OPTIONS="tests/unit -k moscow" runs some)
+	@$(PYTHON) infra/setup.py --with-browser
+	@$(BIN)/python -m pytest $(OPTIONS)
+
+check: setup  ## lint, types, import rules, locks, unit tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m infra.check_lock
+	@$(BIN)/python -m pytest -q tests/unit
+
+torture: setup  ## the property tests with full counts (long)
+	@$(BIN)/python -m pytest tests/property --hypothesis-profile=torture $(OPTIONS)
+
+lock: setup  ## compile the locks from pyproject.toml (OPTIONS=--upgrade takes the newest)
+	@$(BIN)/python -m infra.lock $(OPTIONS)
+
+clean:  ## remove the virtual environment and tool caches (downloads stay in the cache folder)
+	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+find-python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+	    echo "Error: $(PYTHON) is missing; install Python 3.11, 3.12 or 3.13, or name one: make setup PYTHON=..." >&2; exit 1; }

@@ -1,0 +1,1 @@
+"""What installs, deploys and checks the platform; never imported by it."""

@@ -1,0 +1,1 @@
+"""The steps of set-up. Standard library only: they run before anything is installed."""

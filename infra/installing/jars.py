@@ -1,0 +1,89 @@
+"""The jars that Delta needs beside PySpark: fetched by Maven, else by the Ivy inside PySpark, and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+from infra.installing.environment import ROOT
+from infra.installing.report import SetupFailed, run, step
+from lakehouse.engines.jars import java_home, jars_dir
+
+POM = ROOT / "infra" / "spark" / "pom.xml"
+CHECKSUMS = ROOT / "infra" / "spark" / "jars.sha256"
+ONLINE = "check that this machine reaches its Java package registry, then run make setup again"
+# Named in full: the short name would need the plug-in's group to be set
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+
+
+def install_jars(pyspark: Path) -> None:
+    """Put the jars into the cache unless they are there, whole; *pyspark* is the installed package's folder."""
+    folder = jars_dir()
+    if not wrong_jars(folder):
+        print(f"  Spark's jars: there ({folder})")
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        maven = shutil.which("mvn")
+        with step(f"fetching Spark's jars by {'Maven' if maven else 'the Ivy inside PySpark'} into {folder}"):
+            fetched = Path(scratch) / "jars"
+            if maven:
+                fetch_by_maven(maven, fetched)
+            else:
+                fetch_by_ivy(pyspark, fetched, Path(scratch))
+            if wrong := wrong_jars(fetched):
+                raise SetupFailed(
+                    f"{', '.join(wrong)} received from the Java package registry: not what {CHECKSUMS} says; "
+                    "nothing was installed; use a registry that serves the originals, then run make setup again"
+                )
+            shutil.rmtree(folder, ignore_errors=True)
+            fetched.rename(folder)
+
+
+def fetch_by_maven(maven: str, target: Path) -> None:
+    """Copy the jars named in the POM to *target*."""
+    run([maven, "--batch-mode", "--quiet", "--file", POM, COPY, f"-DoutputDirectory={target}"], ONLINE)
+
+
+def fetch_by_ivy(pyspark: Path, target: Path, scratch: Path) -> None:
+    """Copy the jars named in the POM to *target* with the Ivy that PySpark ships; it needs Java only."""
+    ivy_file = scratch / "ivy.xml"
+    ivy_file.write_text(ivy_module(POM), encoding="utf-8")
+    java = java_home() / "bin" / "java"
+    classpath = ["-cp", str(pyspark / "jars" / "*"), "org.apache.ivy.Main"]
+    where = ["-cache", str(scratch / "ivy"), "-retrieve", f"{target}/[artifact]-[revision].[ext]"]
+    run([java, *classpath, "-ivy", str(ivy_file), "-m2compatible", "-types", "jar", *where], ONLINE)
+
+
+def ivy_module(pom: Path) -> str:
+    """Return the Ivy file that asks for the dependencies of *pom*, without what they depend on themselves."""
+    module = ElementTree.Element("ivy-module", version="2.0")
+    ElementTree.SubElement(module, "info", organisation="lakehouse", module="spark-jars")
+    wanted = ElementTree.SubElement(module, "dependencies", defaultconf="default->master")
+    for dependency in ElementTree.parse(pom).iterfind("dependencies/dependency"):
+        group, artifact, version = (dependency.findtext(tag, "") for tag in ("groupId", "artifactId", "version"))
+        ElementTree.SubElement(wanted, "dependency", org=group, name=artifact, rev=version, transitive="false")
+    return ElementTree.tostring(module, encoding="unicode")
+
+
+def wrong_jars(folder: Path) -> list[str]:
+    """Return the names of jars in *folder* that are missing, not whole, or not ours."""
+    expected = read_checksums(CHECKSUMS)
+    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.glob("*.jar")}
+    return sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+
+
+def read_checksums(file: Path) -> dict[str, str]:
+    """Return the checksums by name of *file*, which is laid out as sha256sum's output."""
+    lines = (line.split() for line in file.read_text(encoding="utf-8").splitlines())
+    return {name: checksum for checksum, name in lines}
+
+
+def pyspark_folder(venv: Path) -> Path:
+    """Return the folder of PySpark in *venv*."""
+    for folder in venv.glob("lib/python*/site-packages/pyspark"):
+        return folder
+    raise SetupFailed(f"PySpark is missing in {venv}; delete that folder, then run make setup again")
