@@ -30,10 +30,10 @@ def install_environment(venv: Path = ROOT / ".venv") -> None:
     with step(f"installing the locked packages for Python {platform.python_version()} into {venv}"):
         run([uv, "venv", "--clear", "--python", base_python(), venv], ONLINE, uv_settings())
         # PySpark comes as source: what builds it is held to the lock as well
-        locked = ["--require-hashes", "--build-constraint", LOCK, LOCK]
+        locked: list[str | Path] = ["--require-hashes", "--build-constraint", LOCK, LOCK]
         run([uv, "pip", "sync", *into(venv), *locked], ONLINE, uv_settings())
         # setuptools comes with the lock, so this needs no network
-        editable = ["--no-deps", "--no-build-isolation", "--editable", ROOT]
+        editable: list[str | Path] = ["--no-deps", "--no-build-isolation", "--editable", ROOT]
         run([uv, "pip", "install", *into(venv), *editable], ONLINE, uv_settings())
         stamp.write_text(wanted)
 

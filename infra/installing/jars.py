@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from infra.installing.environment import ROOT
 from infra.installing.report import SetupFailed, run, step
-from lakehouse.engines.jars import java_home, jars_dir
+from lakehouse.engines.jars import jars_dir, java_home
 
 POM = ROOT / "infra" / "spark" / "pom.xml"
 CHECKSUMS = ROOT / "infra" / "spark" / "jars.sha256"
