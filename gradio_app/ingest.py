@@ -1,0 +1,146 @@
+"""The Ingest page (admins): queue tickers, see the jobs move, look into one, cancel it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from gradio_app import jobs_table
+from gradio_app.session import Pool, address_of, require
+from lakehouse.access import audit
+from lakehouse.access.roles import Role
+from lakehouse.jobs import queue
+from lakehouse.market.errors import BadInput
+from lakehouse.market.timeframe import Timeframe
+
+REFRESH_S = 2
+_NAME = {
+    Timeframe.MINUTE: "Minute",
+    Timeframe.TEN_MINUTES: "10 min",
+    Timeframe.HOUR: "Hour",
+    Timeframe.DAY: "Daily",
+    Timeframe.WEEK: "Week",
+    Timeframe.MONTH: "Month",
+    Timeframe.QUARTER: "Quarter",
+}
+# A click on a job's row, or Enter on it, picks the job.
+_PICK = """
+const pick = (event) => {
+  const row = event.target.closest("tr[data-job]");
+  if (row && (event.type === "click" || event.key === "Enter")) trigger("select", {job_id: Number(row.dataset.job)});
+};
+element.addEventListener("click", pick);
+element.addEventListener("keydown", pick);
+"""
+
+
+@dataclass(frozen=True)
+class IngestDesk:
+    """The callbacks of the page; each checks that an admin asks."""
+
+    pool: Pool
+
+    def submit(
+        self, tickers: str, timeframes: list[str], from_: str, till: str, reread: bool, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """Queue what the form says; return the message, the jobs, the picked job, its details and its button."""
+        user = require(self.pool, request, Role.ADMIN, "ingest")
+        document = {
+            "instruments": split_tickers(tickers),
+            "timeframes": timeframes,
+            "from": from_.strip() or None,
+            "till": till.strip() or None,
+            "reread": reread,
+        }
+        target = " ".join(document["instruments"])[:200]
+        try:
+            wanted = queue.IngestRequest.parse(document)
+        except BadInput as error:
+            return jobs_table.message(str(error), is_error=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        with self.pool.connection() as conn:
+            job_id = queue.submit_ingest(conn, wanted, user.name)
+            detail = {**wanted.model_dump(mode="json", by_alias=True), "job_id": job_id}
+            audit.record(conn, user, "ingest", target, detail, "queued", address_of(request))
+        return (jobs_table.message(f"Job {job_id} is queued."), *self._all(job_id))
+
+    def refresh(self, job_id: int | None, request: gr.Request) -> tuple[Any, ...]:
+        """Return the jobs, the picked job (the newest at first), its details and its button."""
+        require(self.pool, request, Role.ADMIN, "ingest page")
+        return self._all(job_id)
+
+    def pick(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
+        """Pick the job whose row was clicked."""
+        require(self.pool, request, Role.ADMIN, "ingest page")
+        return self._all(int(event.job_id))
+
+    def cancel(self, job_id: int | None, request: gr.Request) -> tuple[Any, ...]:
+        """Ask the picked job to stop; return what `submit` returns."""
+        user = require(self.pool, request, Role.ADMIN, "cancel")
+        if job_id is None:
+            return jobs_table.message("Pick a job first.", is_error=True), *self._all(None)
+        with self.pool.connection() as conn:
+            try:
+                state = queue.cancel(conn, job_id)
+            except BadInput as error:
+                audit.record(conn, user, "cancel", f"job {job_id}", {}, "refused", address_of(request))
+                return jobs_table.message(str(error), is_error=True), *self._all(job_id)
+            audit.record(conn, user, "cancel", f"job {job_id}", {}, state, address_of(request))
+        return jobs_table.message(f"Job {job_id} is {state}."), *self._all(job_id)
+
+    def _all(self, job_id: int | None) -> tuple[Any, ...]:
+        now = dt.datetime.now(dt.UTC)
+        with self.pool.connection() as conn:
+            jobs = queue.jobs(conn)
+            if job_id is None and jobs:
+                job_id = jobs[0].job_id
+            job = queue.job(conn, job_id) if job_id is not None else None
+            windows = queue.windows(conn, job_id) if job_id is not None else []
+        can_stop = job is not None and not job.is_over
+        return (
+            jobs_table.jobs(jobs, job_id, now),
+            job_id,
+            jobs_table.details(job, windows),
+            gr.Button(f"Cancel job {job_id}" if can_stop else "Cancel", interactive=can_stop),
+        )
+
+
+def split_tickers(text: str) -> list[str]:
+    """Return the tickers of a text, separated by commas, semicolons or blanks, each once, in order."""
+    return list(dict.fromkeys(part for part in re.split(r"[\s,;]+", text) if part))
+
+
+def ingest(blocks: gr.Blocks, pool: Pool) -> None:
+    """Put the page into *blocks* and wire it."""
+    desk = IngestDesk(pool)
+    with gr.Row(elem_classes="lh-ingest"):
+        with gr.Column(scale=1, min_width=300, elem_classes="lh-card lh-form"):
+            fields, submit = _form()
+            note = gr.HTML()
+        with gr.Column(scale=3, min_width=560, elem_classes="lh-card"):
+            jobs = gr.HTML(js_on_load=_PICK, apply_default_css=False)
+            cancel = gr.Button("Cancel", size="sm", interactive=False, elem_id="lh-cancel")
+            details = gr.HTML(apply_default_css=False)
+    picked = gr.State(None)
+    shown = [jobs, picked, details, cancel]
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    timer = gr.Timer(REFRESH_S)
+    submit.click(desk.submit, fields, [note, *shown], **quiet)
+    fields[0].submit(desk.submit, fields, [note, *shown], **quiet)
+    cancel.click(desk.cancel, picked, [note, *shown], **quiet)
+    jobs.select(desk.pick, None, shown, **quiet)
+    gr.on([blocks.load, timer.tick], desk.refresh, picked, shown, **quiet)
+
+
+def _form() -> tuple[list[gr.components.Component], gr.Button]:
+    gr.HTML("<h2>Read from the exchange</h2>", apply_default_css=False)
+    tickers = gr.Textbox(label="Tickers", placeholder="SBER GAZP, LKOH", lines=1, max_lines=6, elem_id="lh-tickers")
+    timeframes = gr.CheckboxGroup([(_NAME[item], item.value) for item in Timeframe], value=["1d"], label="Timeframes")
+    with gr.Row(elem_classes="lh-spans"):
+        from_ = gr.Textbox(label="From", placeholder="YYYY-MM-DD", elem_id="lh-ingest-from", min_width=110)
+        till = gr.Textbox(label="Till", placeholder="today", elem_id="lh-ingest-till", min_width=110)
+    reread = gr.Checkbox(False, label="Read again what is there already (finds old revisions)")
+    return [tickers, timeframes, from_, till, reread], gr.Button("Queue", variant="primary", elem_id="lh-queue")

@@ -1,0 +1,128 @@
+"""The web process: functions under /api, the pages under /, one origin and one session cookie for both."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import gradio as gr
+import uvicorn
+from a2wsgi import WSGIMiddleware
+from fastapi import APIRouter, FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse, JSONResponse
+
+from functions.app import app as functions_app
+from functions.host import wsgi_app
+from gradio_app import login
+from gradio_app.guard import Guard
+from gradio_app.ingest import ingest
+from gradio_app.market import header, market
+from gradio_app.session import Pool
+from gradio_app.theme import HEAD, theme
+from lakehouse.access.roles import Role
+from lakehouse.database.connection import pool as open_pool
+from lakehouse.lifeline import end_with_parent
+from lakehouse.market.errors import BadInput
+from lakehouse.settings import Settings, load_settings
+
+_STATIC = Path(__file__).parent / "static"
+ROLE_BY_PAGE = {"/": Role.VIEWER, "/ingest": Role.ADMIN}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """
+    Return the web application.
+
+    Raises:
+        BadInput: if the settings name no database.
+    """
+    if settings.database_url is None:
+        raise BadInput("LAKEHOUSE_DATABASE_URL is not set; `lakehouse up` and `lakehouse demo` start the pages with it")
+    pool = open_pool(settings.database_url.get_secret_value(), "lakehouse_app", 1, 8)
+
+    @asynccontextmanager
+    async def closing_pool(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        pool.close()
+
+    app = FastAPI(title="MOEX Lakehouse", docs_url=None, redoc_url=None, openapi_url=None, lifespan=closing_pool)
+    app.include_router(login.routes(pool))
+    app.include_router(_files())
+    app.mount("/api", WSGIMiddleware(wsgi_app(functions_app), workers=16))
+    app.add_middleware(Guard, pool=pool, role_by_page=ROLE_BY_PAGE)
+    # Gradio warns that several pages exclude server-side rendering, even where that is off.
+    warnings.filterwarnings("ignore", message="SSR mode is not supported", category=UserWarning)
+    return gr.mount_gradio_app(
+        app,
+        pages(pool),
+        path="/",
+        auth_dependency=lambda request: request.state.user.name,
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        max_file_size="1kb",  # no page takes files
+        theme=theme(),
+        head=HEAD,
+    )
+
+
+def pages(pool: Pool) -> gr.Blocks:
+    """Return all pages; each but the first has its own address."""
+    with gr.Blocks(title="MOEX Lakehouse", analytics_enabled=False, fill_width=True) as blocks:
+        gr.Navbar(visible=False)  # ours knows who may see what
+        header()
+        market()
+    with blocks.route("Ingest", "/ingest"):
+        gr.Navbar(visible=False)
+        header()
+        ingest(blocks, pool)
+    return blocks
+
+
+def _files() -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/session")
+    def session(request: Request) -> JSONResponse:
+        user = request.state.user
+        return JSONResponse({"user": user.name, "role": str(user.role)}, headers={"cache-control": "no-store"})
+
+    static = {path.name: path for path in _STATIC.iterdir()}
+    static["lightweight-charts.js"] = Path(str(files("litecharts") / "js" / "lightweight-charts.js"))
+
+    # One level only: Gradio keeps files of its own in folders under /static.
+    @router.get("/static/{name}")
+    def file(name: str) -> FileResponse:
+        if name not in static:
+            raise HTTPException(404, f"there is no file {name}")
+        return FileResponse(static[name], headers={"cache-control": "no-cache"})
+
+    @router.get("/favicon.ico")
+    def favicon() -> FileResponse:
+        return FileResponse(_STATIC / "favicon.svg", media_type="image/svg+xml")
+
+    return router
+
+
+def main() -> None:
+    """Serve until stopped."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    end_with_parent()
+    settings = load_settings()
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level,
+        timeout_graceful_shutdown=1,  # open pages hold a stream that never ends by itself
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+// Reading the platform's functions: same origin, same session cookie.
+
+/** An answer other than 200, with what the platform said. */
+export class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Return the JSON document at `path`; leave for the login page when the session is over. */
+export async function getJson(path, parameters = {}, signal = undefined) {
+  const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value != null && value !== ""));
+  const answer = await fetch(query.size ? `${path}?${query}` : path, { signal, credentials: "same-origin" });
+  if (answer.ok) return answer.json();
+  if (answer.status === 401) {
+    location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  }
+  throw new ApiError(answer.status, await messageOf(answer));
+}
+
+async function messageOf(answer) {
+  const text = await answer.text();
+  try {
+    const document = JSON.parse(text);
+    return document.message ?? document.Message ?? text;
+  } catch {
+    return text.slice(0, 300) || answer.statusText;
+  }
+}

@@ -1,0 +1,45 @@
+// The head of every page: where one can go, who is logged in, whose data this is, light or dark.
+import { getJson } from "./api.js";
+
+const PAGES = [
+  { path: "/", name: "Market", roles: ["viewer", "analyst", "admin"] },
+  { path: "/ingest", name: "Ingest", roles: ["admin"] },
+];
+const SOURCES = {
+  simulator: ["simulated data", "Prices are made by the exchange simulator. They are not quotes."],
+  recorded: ["recorded data", "Candles recorded from the exchange and replayed from files."],
+};
+const NEXT_THEME = { system: "light", light: "dark", dark: "system" };
+
+/** Fill the header inside `element`. */
+export async function mountHeader(element) {
+  const theme = element.querySelector(".lh-theme");
+  const showTheme = () => { theme.dataset.theme = window.lakehouseTheme.choice(); };
+  theme.title = "Theme: system, light, dark";
+  theme.addEventListener("click", () => {
+    window.lakehouseTheme.choose(NEXT_THEME[window.lakehouseTheme.choice()]);
+    showTheme();
+  });
+  showTheme();
+  const [user, health] = await Promise.all([getJson("/session"), getJson("/api/v1/health").catch(() => ({}))]);
+  showUser(element, user);
+  showSource(element.querySelector(".lh-source"), health.source);
+}
+
+function showUser(element, { user, role }) {
+  element.querySelector(".lh-user").textContent = user;
+  element.querySelector(".lh-role").textContent = role;
+  const links = PAGES.filter(({ roles }) => roles.includes(role)).map(({ path, name }) => {
+    const link = Object.assign(document.createElement("a"), { href: path, textContent: name });
+    if (path === location.pathname) link.setAttribute("aria-current", "page");
+    return link;
+  });
+  element.querySelector("nav").replaceChildren(...links);
+}
+
+function showSource(badge, source) {
+  const [name, title] = SOURCES[source] ?? [];
+  badge.hidden = !name;
+  badge.textContent = name ?? "";
+  badge.title = title ?? "";
+}
