@@ -32,7 +32,7 @@ def install(with_browser: bool) -> int:
     # Not at the top: an older Python may not read these, and the root is on the path only now
     from infra.installing.browser import install_browser
     from infra.installing.environment import install_environment
-    from infra.installing.jars import install_jars, pyspark_folder
+    from infra.installing.jars import install_jars
     from infra.installing.java import install_java
     from infra.installing.report import SetupFailed
     from lakehouse.cache import cache_dir
@@ -42,7 +42,7 @@ def install(with_browser: bool) -> int:
     try:
         install_environment(venv)
         install_java(venv)
-        install_jars(pyspark_folder(venv))
+        install_jars(venv)
         install_browser(wanted=with_browser)
     except SetupFailed as error:
         return fail(str(error))

@@ -51,9 +51,13 @@ def install_uv() -> Path:
 
 
 def uv_settings() -> dict[str, str]:
-    """Return the environment for uv: no Python of its own, and downloads kept with the platform's other ones."""
-    packages = os.environ.get("UV_CACHE_DIR", str(cache_dir() / "uv" / "packages"))
-    return {"UV_PYTHON_DOWNLOADS": "never", "UV_CACHE_DIR": packages}
+    """
+    Return the environment for uv where it says nothing itself.
+
+    Downloads are kept with the platform's other ones, the machine's own authorities are trusted, and Python is ours.
+    """
+    ours = {"UV_CACHE_DIR": str(cache_dir() / "uv" / "packages"), "UV_SYSTEM_CERTS": "true"}
+    return ours | {name: os.environ[name] for name in ours if name in os.environ} | {"UV_PYTHON_DOWNLOADS": "never"}
 
 
 def into(venv: Path) -> list[str]:

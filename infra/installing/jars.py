@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 from infra.installing.environment import ROOT
 from infra.installing.report import SetupFailed, run, step
-from lakehouse.engines.jars import jars_dir, java_home
+from infra.installing.trust import find_bundle
+from lakehouse.engines.jars import installed_java_home, jars_dir, java_home
 
 POM = ROOT / "infra" / "spark" / "pom.xml"
 CHECKSUMS = ROOT / "infra" / "spark" / "jars.sha256"
@@ -19,8 +20,8 @@ ONLINE = "check that this machine reaches its Java package registry, then run ma
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 
 
-def install_jars(pyspark: Path) -> None:
-    """Put the jars into the cache unless they are there, whole; *pyspark* is the installed package's folder."""
+def install_jars(venv: Path) -> None:
+    """Put the jars into the cache unless they are there, whole; *venv* holds PySpark, for its Ivy."""
     folder = jars_dir()
     if not wrong_jars(folder):
         print(f"  Spark's jars: there ({folder})")
@@ -33,7 +34,7 @@ def install_jars(pyspark: Path) -> None:
             if maven:
                 fetch_by_maven(maven, fetched)
             else:
-                fetch_by_ivy(pyspark, fetched, Path(scratch))
+                fetch_by_ivy(venv, fetched, Path(scratch))
             if wrong := wrong_jars(fetched):
                 raise SetupFailed(
                     f"{', '.join(wrong)} received from the Java package registry: not what {CHECKSUMS} says; "
@@ -48,14 +49,27 @@ def fetch_by_maven(maven: str, target: Path) -> None:
     run([maven, "--batch-mode", "--quiet", "--file", POM, COPY, f"-DoutputDirectory={target}"], ONLINE)
 
 
-def fetch_by_ivy(pyspark: Path, target: Path, scratch: Path) -> None:
+def fetch_by_ivy(venv: Path, target: Path, scratch: Path) -> None:
     """Copy the jars named in the POM to *target* with the Ivy that PySpark ships; it needs Java only."""
     ivy_file = scratch / "ivy.xml"
     ivy_file.write_text(ivy_module(POM), encoding="utf-8")
-    java = java_home() / "bin" / "java"
-    classpath = ["-cp", str(pyspark / "jars" / "*"), "org.apache.ivy.Main"]
+    home = java_home()
+    classpath = ["-cp", f"{pyspark_jars(venv)}/*", "org.apache.ivy.Main"]
     where = ["-cache", str(scratch / "ivy"), "-retrieve", f"{target}/[artifact]-[revision].[ext]"]
-    run([java, *classpath, "-ivy", str(ivy_file), "-m2compatible", "-types", "jar", *where], ONLINE)
+    ask = ["-ivy", str(ivy_file), "-m2compatible", "-types", "jar", *where]
+    run([home / "bin" / "java", *trust_options(home, venv, scratch), *classpath, *ask], ONLINE)
+
+
+def trust_options(home: Path, venv: Path, scratch: Path) -> list[str]:
+    """Return the options that make the Java that we installed trust what this machine trusts; others do already."""
+    bundle = find_bundle()
+    if home != installed_java_home() or bundle is None:
+        return []
+    store = scratch / "authorities.jks"
+    py4j = next(pyspark_jars(venv).glob("py4j-*.jar"))
+    program: list[str | Path] = [venv / "bin" / "python", "-m", "infra.installing.trust"]
+    run([*program, home / "bin" / "java", py4j, bundle, store], "install Maven, then run make setup again")
+    return [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStoreType=JKS"]
 
 
 def ivy_module(pom: Path) -> str:
@@ -82,8 +96,8 @@ def read_checksums(file: Path) -> dict[str, str]:
     return {name: checksum for checksum, name in lines}
 
 
-def pyspark_folder(venv: Path) -> Path:
-    """Return the folder of PySpark in *venv*."""
-    for folder in venv.glob("lib/python*/site-packages/pyspark"):
+def pyspark_jars(venv: Path) -> Path:
+    """Return the folder of the jars that PySpark brings."""
+    for folder in venv.glob("lib/python*/site-packages/pyspark/jars"):
         return folder
     raise SetupFailed(f"PySpark is missing in {venv}; delete that folder, then run make setup again")

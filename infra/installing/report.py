@@ -53,8 +53,8 @@ def run(command: Sequence[str | Path], remedy: str, env: Mapping[str, str] | Non
 
 def telling_line(output: str) -> str:
     """Return the line of a failed program's *output* that says why: its first error, else its last line."""
-    lines = [line.strip(" ×│╰─▶├\t") for line in output.splitlines()]
-    lines = [line for line in lines if line]
+    lines = [line.strip(" :×│╰─▶├\t") for line in output.splitlines()]
+    lines = [line for line in lines if " " in line]
     errors = [line for line in lines if "error" in line.lower() or "fail" in line.lower()]
     return ((errors or lines[-1:]) or ["it said nothing"])[0][:300]
 
