@@ -2,8 +2,8 @@
 The content of tables as one hash, independent of the order and time of loading.
 
 SHA-256 over the rows of the tables in turn, each sorted by its key (text by code point), columns in declared order
-without those that say when and from where a row was learned (`Table.hashed`). A NULL is the byte 0; any other value is the
-byte 1 and
+without those that say when and from where a row was learned (`Table.hashed`). A NULL is the byte 0; any other value is
+the byte 1 and
 
     string     length in bytes (4, big-endian) and UTF-8
     double     IEEE 754, 8 bytes big-endian; -0 as 0, every NaN as 7ff8000000000000
@@ -76,7 +76,7 @@ def _encode(values: pa.Array, column: Column) -> pa.Array:
         return _encode_text(values)
     body = {
         "double": _doubles,
-        "boolean": lambda array: _filled(array, False).astype(np.uint8)[:, None],
+        "boolean": _booleans,
     }.get(column.type, _integers)(values)
     return _with_tag(body, values)
 
@@ -96,6 +96,11 @@ def _doubles(values: pa.Array) -> npt.NDArray[np.uint8]:
     numbers = _filled(values, 0.0) + 0.0  # -0 + 0 is 0
     numbers = np.where(np.isnan(numbers), np.nan, numbers)
     return np.ascontiguousarray(numbers.astype(">f8")).view(np.uint8).reshape(-1, 8)
+
+
+def _booleans(values: pa.Array) -> npt.NDArray[np.uint8]:
+    flags: npt.NDArray[np.uint8] = _filled(values, False).astype(np.uint8)[:, None]
+    return flags
 
 
 def _integers(values: pa.Array) -> npt.NDArray[np.uint8]:

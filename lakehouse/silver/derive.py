@@ -46,7 +46,7 @@ class Outcome:
 @contextmanager
 def derived(spark: SparkSession, inputs: Inputs, bronze_url: str, url: str, version: int) -> Iterator[Outcome]:
     """
-    Derive versions and compare them with the table at *version*; the view `outcome` holds the rows until the context ends.
+    Derive versions and compare them with the table at *version*; the view `outcome` holds the rows within the context.
 
     Two Spark jobs at most, whatever the number of objects.
     """

@@ -21,7 +21,7 @@ class Family:
         block: The block of the answer that holds the rows.
         scope: The key columns that a request fixes: objects of one scope may speak of the same key, others never do.
         columns: Our column -> the exchange's, in lower case.
-        proves: What is absent from a complete answer does not exist: within its `span`, in its whole `series`, or `nothing`.
+        proves: What a complete answer lacks does not exist: within its `span`, in its whole `series`, or `nothing`.
         tier: Rows of a family of lower tier count only where none of a higher one speaks of the same key.
     """
 

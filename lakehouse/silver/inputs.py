@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from lakehouse.bronze.ledger import LedgerObject
+from lakehouse.bronze.window import DELAY
 from lakehouse.market.moscow import to_moscow
 from lakehouse.market.table import Table
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.silver.families import FAMILIES, scope_of
 
 UPLOADED_AT = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-# The newest minutes are not there yet for everybody: their absence proves nothing (ISS.md section 5)
-DELAY = dt.timedelta(minutes=15)
 _ALWAYS = (dt.datetime(1, 1, 2, tzinfo=dt.UTC), dt.datetime(9999, 12, 30, tzinfo=dt.UTC))
 
 Span = tuple[dt.datetime, dt.datetime]

@@ -1,9 +1,9 @@
 """
 Bronze -> Silver: what is unmerged, table by table, in batches of bounded rows.
 
-Silver is a function of Bronze, so a crash between any two steps is harmless: what is not marked as merged is merged again.
-The table's version is recorded together with that mark; while table and record differ, the table is not trusted to stand for
-merged objects, and versions are derived from all objects.
+Silver is a function of Bronze, so a crash between any two steps is harmless: what is not marked as merged is merged
+again. The table's version is recorded together with that mark; while table and record differ, the table is not trusted
+to stand for merged objects, and versions are derived from all objects.
 """
 
 from __future__ import annotations

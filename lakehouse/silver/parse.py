@@ -14,8 +14,8 @@ import orjson
 import pyarrow as pa
 
 from lakehouse.bronze.objects import BronzeObject, decode_object
+from lakehouse.bronze.window import settled_date
 from lakehouse.market.errors import LakehouseError
-from lakehouse.market.moscow import to_moscow
 from lakehouse.market.table import Table
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.silver.arrow import arrow_field
@@ -261,7 +261,7 @@ def _derived(source: Source, read: Mapping[str, Values], at: npt.NDArray[np.date
     trade_date = begin.data.astype("datetime64[D]")
     dates, positions = np.unique(trade_date, return_inverse=True)
     buckets = np.array([timeframe.bucket(date) for date in dates.tolist()], object)
-    over = last_date(trade_date, timeframe) < np.datetime64(to_moscow(source.fetched_at).date())
+    over = last_date(trade_date, timeframe) < np.datetime64(settled_date(source.fetched_at))
     return {
         "begin_at": replace(begin, data=at),
         "end_at": replace(end, data=moscow_to_utc(end.data)),

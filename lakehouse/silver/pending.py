@@ -56,7 +56,7 @@ def overlapping(
     conn: psycopg.Connection, table: Table, objects: Sequence[LedgerObject], *, unmerged_too: bool
 ) -> list[LedgerObject]:
     """Return the objects that may speak of a key of which *objects* speak; *objects* themselves may be among them."""
-    same = [sql.SQL("o.{0} = n.{0}").format(sql.Identifier(name)) for name in scope_of(table)]
+    same: list[sql.Composable] = [sql.SQL("o.{0} = n.{0}").format(sql.Identifier(name)) for name in scope_of(table)]
     if all(family.proves == "span" for family in families_of(table)):
         same.append(sql.SQL("o.span && tstzrange(n.from_at, n.till_at)"))
     query = sql.SQL(_OBJECTS) + sql.SQL(_OVERLAPPING).format(sql.SQL(" AND ").join(same))

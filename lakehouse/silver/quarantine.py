@@ -22,7 +22,8 @@ def quarantine_difference(spark: SparkSession, url: str, version: int) -> Differ
     differs = " OR ".join(f"f.{name} IS DISTINCT FROM q.{name}" for name in QUARANTINE.names)
     rows = spark.sql(f"""
         WITH found AS (
-            SELECT o.family, o.engine, o.market, o.board, o.secid, o.timeframe, o.fetched_at, j.rule, j.payload, j.source
+            SELECT o.family, o.engine, o.market, o.board, o.secid, o.timeframe, o.fetched_at,
+                j.rule, j.payload, j.source
             FROM outcome j JOIN objects o ON j.object_id = o.object_id WHERE j.class = 'quarantined'
         ),
         kept AS (

@@ -2,16 +2,16 @@
 Versions derived from observations, and what a table must change to equal them: one SQL text, generated from the table.
 
 An observation is what one object says of one key: a row, or *not there*. Observations of a key are ordered by (rank,
-fetched_at, object_key, line); `object_id` and `known_from` carry that order. Of equal `known_from` the last counts. A counted
-observation whose values differ from those of the one before opens a version; *not there* closes one; an equal one only
-renews the attributes (`end_at`, `is_final`, ...). Equality is that of IS NOT DISTINCT FROM: NULL equals NULL; minus zero and
-NaN never get here (columns.py), so it is equality of bits.
+fetched_at, object_key, line); `object_id` and `known_from` carry that order. Of equal `known_from` the last counts. A
+counted observation whose values differ from those of the one before opens a version; *not there* closes one; an equal
+one only renews the attributes (`end_at`, `is_final`, ...). Equality is that of IS NOT DISTINCT FROM: NULL equals NULL;
+minus zero and NaN never get here (columns.py), so it is equality of bits.
 
 Views that the text reads:
 
     rows     parse's rows: object_id, series_id, tier, is_new, known_from, line, row, rule, payload, row columns
     stored   the table's versions that the derivation may change: series_id, fast, row columns, known_from, known_till,
-             source; where `fast`, only current ones: they stand for all merged objects, which are older than the new ones
+             source; where `fast`, only current ones: they stand for all merged objects, which are older than the new
     silent   complete objects that may lack a key: object_id, series_id, known_from, is_new, board, secid, from_at,
              till_at
     objects  object_id, object_key
@@ -126,10 +126,11 @@ def _absences(table: Table) -> str:
     known = " UNION ".join(
         f"SELECT {_list('series_id', *keys)} FROM {view}" for view in ("rows WHERE rule IS NULL", "stored")
     )
+    same = [f"r.{name} = k.{name}" for name in ("series_id", *keys)]
     return f"""SELECT k.series_id, 0 AS tier, {_list(*columns)}, s.known_from, s.object_id, 0 AS line, 0 AS row,
     s.is_new, FALSE AS seen, NULL AS source, NULL AS rule, NULL AS payload
     FROM ({known}) k JOIN silent s ON {_all(covered)}
-    LEFT ANTI JOIN rows r ON r.object_id = s.object_id AND {_all(f"r.{name} = k.{name}" for name in ("series_id", *keys))}"""
+    LEFT ANTI JOIN rows r ON r.object_id = s.object_id AND {_all(same)}"""
 
 
 def _counts(table: Table) -> str:
