@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from lakehouse.bronze.ledger import LedgerObject
-
+from lakehouse.bronze.ledger import LedgerObject, proved_span
 from lakehouse.bronze.objects import Exchange, Trailer, encode_object
 from lakehouse.bronze.window import Series, Window
 
@@ -37,6 +36,7 @@ def bronze_object(
     fetched_at: dt.datetime = FETCHED_AT,
     complete: bool = True,
     rank: int = 0,
+    last: str = "",
 ) -> tuple[LedgerObject, bytes]:
     """Return an object and the ledger's row of it; an answer is the blocks of a body, or a status and a text."""
     exchanges = []
@@ -45,9 +45,9 @@ def bronze_object(
         exchanges.append(Exchange(f"http://exchange/{family}", status, {}, fetched_at, body.encode()))
     series = Series(family, engine, market, board, secid, timeframe)
     window = Window(series, dt.datetime.combine(from_, dt.time()), till)
-    trailer = Trailer(window, fetched_at, rows, len(answers), "empty page", complete)
+    trailer = Trailer(window, fetched_at, rows, len(answers), "empty page", complete, last=last)
     key, encoded = encode_object(exchanges, trailer)
-    span_from, span_till = window.span
+    span_from, span_till = proved_span(trailer)
     described = LedgerObject(
         object_key=key,
         **asdict(series),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,19 @@ OUTCOME = "outcome"
 
 
 @dataclass(frozen=True)
+class Bronze:
+    """Where objects are read; goes to the workers, each of which opens the store once."""
+
+    url: str
+    options: Mapping[str, str]
+
+    @property
+    def read(self) -> Callable[[str], bytes]:
+        """Return the function that reads an object."""
+        return open_store(self.url, **self.options).get
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a derivation found: the change of the table, and what became of each new row."""
 
@@ -44,7 +57,7 @@ class Outcome:
 
 
 @contextmanager
-def derived(spark: SparkSession, inputs: Inputs, bronze_url: str, url: str, version: int) -> Iterator[Outcome]:
+def derived(spark: SparkSession, inputs: Inputs, bronze: Bronze, url: str, version: int) -> Iterator[Outcome]:
     """
     Derive versions and compare them with the table at *version*; the view `outcome` holds the rows within the context.
 
@@ -52,7 +65,7 @@ def derived(spark: SparkSession, inputs: Inputs, bronze_url: str, url: str, vers
     """
     cached: list[DataFrame] = []
     try:
-        _register(spark, inputs, bronze_url, url, version, cached)
+        _register(spark, inputs, bronze, url, version, cached)
         outcome = spark.sql(outcome_sql(inputs.table, bool(inputs.silent))).persist()
         cached.append(outcome)
         outcome.createOrReplaceTempView(OUTCOME)
@@ -78,9 +91,9 @@ def uncovered(spark: SparkSession, inputs: Inputs, url: str, version: int) -> Di
 
 
 def _register(
-    spark: SparkSession, inputs: Inputs, bronze_url: str, url: str, version: int, cached: list[DataFrame]
+    spark: SparkSession, inputs: Inputs, bronze: Bronze, url: str, version: int, cached: list[DataFrame]
 ) -> None:
-    rows = _rows(spark, inputs, bronze_url)
+    rows = _rows(spark, inputs, bronze)
     stored = _stored(spark, inputs, url, version)
     if inputs.silent:  # absences look at both again
         cached += [rows.persist(), stored.persist()]
@@ -108,9 +121,9 @@ def _counted(spark: SparkSession, table: Table) -> Outcome:
     return Outcome(difference, classes)
 
 
-def _rows(spark: SparkSession, inputs: Inputs, bronze_url: str) -> DataFrame:
+def _rows(spark: SparkSession, inputs: Inputs, bronze: Bronze) -> DataFrame:
     def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return parse_batches(batches, open_store(bronze_url).get)
+        return parse_batches(batches, bronze.read)
 
     schema = from_arrow_schema(rows_schema(inputs.table))
     return _frame(spark, _sources(inputs)).mapInArrow(parse, schema)

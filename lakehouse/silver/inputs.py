@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from lakehouse.bronze.ledger import LedgerObject
-from lakehouse.bronze.window import DELAY
 from lakehouse.market.moscow import to_moscow
 from lakehouse.market.table import Table
 from lakehouse.market.timeframe import Timeframe
@@ -130,7 +129,7 @@ def plan_inputs(table: Table, new: Sequence[LedgerObject], old: Iterable[LedgerO
         wanted=[entry[3] for entry in read],
         intervals=intervals,
         silent=[
-            Silent(object_id, series_id, known_from(object_), is_new, object_.board, object_.secid, _proved(object_))
+            Silent(object_id, series_id, known_from(object_), is_new, object_.board, object_.secid, _extent(object_))
             for object_id, (object_, series_id, is_new, _, crowded) in enumerate(read)
             if crowded and _proves(object_)
         ],
@@ -172,13 +171,6 @@ def _proves(object_: LedgerObject) -> bool:
 
 def _extent(object_: LedgerObject) -> Span:
     return (object_.span_from, object_.span_till) if FAMILIES[object_.family].proves == "span" else _ALWAYS
-
-
-def _proved(object_: LedgerObject) -> Span:
-    from_, till = _extent(object_)
-    return (
-        (from_, min(till, object_.fetched_at - DELAY)) if FAMILIES[object_.family].proves == "span" else (from_, till)
-    )
 
 
 def _united(objects: Iterable[LedgerObject]) -> list[Span]:

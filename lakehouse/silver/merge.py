@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 
-from lakehouse.bronze.ledger import LedgerObject
+from lakehouse.bronze.ledger import LedgerObject, mark_merged
 from lakehouse.database.connection import connect
 from lakehouse.database.progress import read_progress, write_progress
 from lakehouse.engines.delta import Difference, ensure_table, make_equal, table_version
@@ -26,7 +26,7 @@ from lakehouse.market.candle import QUARANTINE, SILVER
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 from lakehouse.silver import pending
-from lakehouse.silver.derive import Outcome, derived, uncovered
+from lakehouse.silver.derive import Bronze, Outcome, derived, uncovered
 from lakehouse.silver.families import FAMILIES, families_of, scope_of
 from lakehouse.silver.inputs import plan_inputs, total_order
 from lakehouse.silver.quarantine import quarantine_difference
@@ -58,7 +58,14 @@ def ensure_silver(spark: SparkSession, lake: str) -> None:
 
 
 def merge_bronze(
-    spark: SparkSession, dsn: str, bronze_url: str, lake: str, limit: int | None = None, run_id: str | None = None
+    spark: SparkSession,
+    dsn: str,
+    bronze_url: str,
+    lake: str,
+    *,
+    limit: int | None = None,
+    run_id: str | None = None,
+    store_options: Mapping[str, str] | None = None,
 ) -> MergeReport:
     """
     Bring everything unmerged into Silver.
@@ -69,6 +76,7 @@ def merge_bronze(
         bronze_url: Store of the objects.
         lake: Root of the Delta tables, a folder or URL.
         limit: At most so many objects per table.
+        store_options: Of an object store, as `open_store` takes them.
 
     Returns:
         Rows in and what became of them, per table that had new objects.
@@ -77,7 +85,7 @@ def merge_bronze(
         ConservationBroken: if rows were lost on the way; nothing of that batch is committed.
         BronzeUnreadable: if an object does not hold what its name says.
     """
-    run = _Run(spark, dsn, bronze_url, lake, run_id or f"silver-{uuid.uuid4().hex[:12]}")
+    run = _Run(spark, dsn, Bronze(bronze_url, store_options or {}), lake, run_id or f"silver-{uuid.uuid4().hex[:12]}")
     began = time.monotonic()
     ensure_silver(spark, lake)
     with connect(dsn) as conn:
@@ -95,13 +103,21 @@ def merge_bronze(
     return run.report
 
 
-def rebuild_silver(spark: SparkSession, dsn: str, bronze_url: str, lake: str, run_id: str | None = None) -> MergeReport:
+def rebuild_silver(
+    spark: SparkSession,
+    dsn: str,
+    bronze_url: str,
+    lake: str,
+    *,
+    run_id: str | None = None,
+    store_options: Mapping[str, str] | None = None,
+) -> MergeReport:
     """
     Derive all of Silver from all of Bronze and make the tables equal to it, where they lie; readers see no empty table.
 
     A table that was right is not touched. In the report each row counts as new.
     """
-    run = _Run(spark, dsn, bronze_url, lake, run_id or f"rebuild-{uuid.uuid4().hex[:12]}")
+    run = _Run(spark, dsn, Bronze(bronze_url, store_options or {}), lake, run_id or f"rebuild-{uuid.uuid4().hex[:12]}")
     began = time.monotonic()
     ensure_silver(spark, lake)
     with connect(dsn) as conn:
@@ -141,10 +157,10 @@ def _is_lost(conn: psycopg.Connection, lake: str, table: Table) -> bool:
 class _Run:
     """One run: where things are, and what was done so far."""
 
-    def __init__(self, spark: SparkSession, dsn: str, bronze_url: str, lake: str, run_id: str) -> None:
+    def __init__(self, spark: SparkSession, dsn: str, bronze: Bronze, lake: str, run_id: str) -> None:
         self.spark = spark
         self.dsn = dsn
-        self.bronze_url = bronze_url
+        self.bronze = bronze
         self.lake = lake
         self.report = MergeReport(run_id)
 
@@ -209,7 +225,7 @@ class _Run:
                 inputs = plan_inputs(table, new, old, trusted=trusted)
                 views.pop_all().close()
                 outcome = views.enter_context(
-                    derived(self.spark, inputs, self.bronze_url, table_url(self.lake, table), version)
+                    derived(self.spark, inputs, self.bronze, table_url(self.lake, table), version)
                 )
                 check_conservation(table.name, _counted(table, new, outcome), outcome.classes)
                 merged[:], outcomes[:] = new, [outcome]
@@ -220,7 +236,7 @@ class _Run:
                     self._quarantine(outcome)
                 with conn.transaction():
                     write_progress(conn, table.name, version, self.report.run_id)
-                    pending.mark_merged(conn, merged)
+                    mark_merged(conn, [object_.object_key for object_ in merged])
 
             url = table_url(self.lake, table)
             committed = make_equal(self.spark, self.dsn, url, table, self.report.run_id, derive, record)

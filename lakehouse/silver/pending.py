@@ -15,7 +15,7 @@ from lakehouse.silver.families import families_of, scope_of
 
 _OBJECTS: LiteralString = """
     SELECT object_key, family, engine, market, board, secid, timeframe,
-        coalesce(lower(span), '1900-01-01Z') AS span_from, coalesce(upper(span), '2200-01-01Z') AS span_till,
+        lower(span) AS span_from, upper(span) AS span_till,
         complete, fetched_at, rank, coalesce(rows, 0) AS rows
     FROM lake.bronze_object o """
 
@@ -69,12 +69,6 @@ def overlapping(
     }
     with conn.cursor(row_factory=class_row(LedgerObject)) as cursor:
         return cursor.execute(query, parameters).fetchall()
-
-
-def mark_merged(conn: psycopg.Connection, objects: Sequence[LedgerObject]) -> None:
-    """Record that Silver holds *objects*."""
-    keys = [object_.object_key for object_ in objects]
-    conn.execute("UPDATE lake.bronze_object SET merged_at = now() WHERE object_key = ANY(%s)", [keys])
 
 
 def mark_without_table(conn: psycopg.Connection, families: Sequence[str]) -> None:

@@ -4,8 +4,8 @@ import datetime as dt
 from typing import Any
 
 import pytest
-from lakehouse.bronze.ledger import LedgerObject
 
+from lakehouse.bronze.ledger import LedgerObject
 from lakehouse.market.candle import CALENDAR, CANDLES, SPLITS
 from lakehouse.market.moscow import day_start
 from lakehouse.market.timeframe import Timeframe
@@ -37,9 +37,7 @@ def test_newer_objects_take_the_fast_path_and_read_no_old_ones() -> None:
     inputs = plan_inputs(CANDLES, [new], [old], trusted=True)
     assert [interval.fast for interval in inputs.intervals] == [True]
     assert list(inputs.objects) == [new]
-    assert [silent.span for silent in inputs.silent] == [
-        (new.span_from, min(new.span_till, hour(11) - dt.timedelta(minutes=15)))
-    ]
+    assert [silent.span for silent in inputs.silent] == [(new.span_from, new.span_till)]
 
 
 @pytest.mark.parametrize(
@@ -71,19 +69,6 @@ def test_only_complete_fetched_objects_prove_absence() -> None:
     new = [march(1, 5, 11, complete=False), march(1, 5, 12, rank=-1), march(1, 5, 10)]
     inputs = plan_inputs(CANDLES, new, [], trusted=True)
     assert [inputs.objects[silent.object_id] for silent in inputs.silent] == [new[2]]
-
-
-def test_the_newest_quarter_of_an_hour_proves_nothing() -> None:
-    """Data is delayed by 15 minutes."""
-    fetched_at = dt.datetime(2024, 3, 5, 9, 0, tzinfo=dt.UTC)
-    objects = [
-        candles_object([], from_=dt.date(2024, 3, 5), till=dt.date(2024, 3, day), fetched_at=fetched_at)[0]
-        for day in (5, 6)
-    ]
-    inputs = plan_inputs(CANDLES, objects, [], trusted=True)
-    assert {silent.span for silent in inputs.silent} == {
-        (day_start(dt.date(2024, 3, 5)), fetched_at - dt.timedelta(minutes=15))
-    }
 
 
 def test_uploads_come_first_and_were_known_before_everything() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from lakehouse.bronze.ledger import LedgerObject
 
+from lakehouse.bronze.ledger import LedgerObject
 from lakehouse.market.candle import SILVER
 from lakehouse.silver.parse import BronzeUnreadable, Source, parse, rows_schema
 from tests.bronze_objects import (
