@@ -1,0 +1,1 @@
+"""Gold: instruments across renames, the trading calendar, candles made comparable, indicators."""
