@@ -45,7 +45,7 @@ def rename_chains(renames: Iterable[Rename]) -> list[Chain]:
 
     The renames are followed in time, so a code that comes back (A, B, A) or is given to another security later ends
     well: each of its holdings has its own dates. A rename that was applied already (the exchange repeats some), one to
-    itself and one to a placeholder are passed over. A code that becomes one which another security holds (a merger)
+    itself, one to a placeholder and a second one of the same code and day are passed over. A code that becomes one which another security holds (a merger)
     ends its chain.
     """
     chains: list[list[Holding]] = []
@@ -55,6 +55,8 @@ def rename_chains(renames: Iterable[Rename]) -> list[Chain]:
         old, new = rename.old_secid, rename.new_secid
         if old == new or _PLACEHOLDER.fullmatch(new) or _is_repeated(holder, old, new):
             continue
+        if old not in holder and ended.get(old) == rename.action_date:
+            continue  # two successors of one code on one day: the first counts
         chain = holder.pop(old, None)
         if chain is None:
             chain = [Holding(old, after=ended.get(old, SINCE_EVER))]

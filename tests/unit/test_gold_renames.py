@@ -59,6 +59,11 @@ def test_a_repeated_rename_changes_nothing() -> None:
     assert rename_chains([rename(1, "A", "B"), rename(3, "A", "B")]) == rename_chains([rename(1, "A", "B")])
 
 
+def test_of_two_successors_on_a_day_the_first_counts() -> None:
+    """A code cannot become two: the second rename of the day makes no instrument."""
+    assert rename_chains([rename(1, "A", "B"), rename(1, "A", "C")]) == rename_chains([rename(1, "A", "B")])
+
+
 def test_a_merger_keeps_both_apart() -> None:
     """Two codes that become one: the first keeps the new code, the second ends, and no candle counts twice."""
     first, second = rename_chains([rename(1, "A", "C"), rename(2, "B", "C")])
@@ -69,7 +74,7 @@ def test_a_merger_keeps_both_apart() -> None:
 codes = st.sampled_from(["A", "B", "C", "D"])
 
 
-@settings(max_examples=200)
+@settings(max_examples=300)
 @given(st.lists(st.builds(rename, st.integers(0, 9), codes, codes), max_size=8))
 def test_any_renames_end_and_share_no_day(renames: list[Rename]) -> None:
     """Whatever the exchange lists, cycles included: a code names at most one instrument on a day, identities differ."""
