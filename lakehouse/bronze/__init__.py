@@ -1,0 +1,1 @@
+"""The exchange's answers as they came, and a ledger of what they prove."""

@@ -1,0 +1,87 @@
+"""Where a series begins and ends, and on which dates there is trading: what tells "no trades" from "missing"."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from psycopg import Connection
+
+from lakehouse.bronze.context import FetchContext
+from lakehouse.bronze.ledger import newest
+from lakehouse.bronze.objects import decode_object
+from lakehouse.bronze.reference import answer_of, read_reference
+from lakehouse.bronze.window import Series, Window, period_end, period_start, settled_date
+from lakehouse.iss.candles import Border, parse_borders
+from lakehouse.iss.errors import IssUnavailable
+from lakehouse.market.timeframe import Timeframe
+
+_DAY = dt.timedelta(days=1)
+
+
+def read_border(context: FetchContext, series: Series, now: dt.datetime) -> Border | None:
+    """
+    Return the first and last row of a series of candles or history; None if the exchange has no rows of it.
+
+    Raises:
+        IssError: if the exchange must be asked and does not answer as it should.
+    """
+    if series.family == "history":
+        return _history_border(context, series, now)
+    reading = read_reference(
+        context, "borders", engine=series.engine, market=series.market, board=series.board, secid=series.secid, now=now
+    )
+    return parse_borders(reading.answers[0]).get(Timeframe(series.timeframe))
+
+
+def known_border_end(context: FetchContext, conn: Connection, series: Series, now: dt.datetime) -> dt.datetime | None:
+    """Return where a series of candles ends by the borders read on the day of *now*, without asking the exchange."""
+    known = newest(conn, Series("borders", series.engine, series.market, series.board, series.secid))
+    if known is None or settled_date(known.fetched_at) != settled_date(now):
+        return None
+    answer = answer_of(decode_object(context.store().get(known.object_key)).exchanges[0])
+    border = parse_borders(answer).get(Timeframe(series.timeframe))
+    return border.end if border else None
+
+
+def expects_rows(context: FetchContext, window: Window, now: dt.datetime) -> bool:
+    """Return whether the exchange should have rows in a window: there are trading dates in it within the border."""
+    border = read_border(context, window.series, now)
+    if border is None:
+        return False
+    first = max(window.from_at.date(), period_start(window.series, border.begin.date()))
+    last = min(window.till, period_end(window.series, border.end.date()))
+    return first <= last and bool(trading_dates(context, window.series.engine, first, last, now))
+
+
+def trading_dates(context: FetchContext, engine: str, first: dt.date, last: dt.date, now: dt.datetime) -> list[dt.date]:
+    """
+    Return the dates of a span on which an engine trades, weekend sessions included.
+
+    The calendar decides; what it does not list, the timetable does: working days of the week, and its exceptions.
+    """
+    timetable = read_reference(context, "timetable", engine=engine, now=now).blocks
+    works_on = {row["week_day"]: bool(row["is_work_day"]) for row in timetable["timetable"].records()}
+    works = {row["date"]: bool(row["is_work_day"]) for row in timetable["dailytable"].records()}
+    try:
+        calendar = read_reference(context, "calendar", engine=engine, now=now).blocks["off_days"]
+        works |= {row["tradedate"]: bool(row["is_traded"]) for row in calendar.records()}
+    except IssUnavailable:
+        # Some are answered with a login page (ISS.md section 1); the timetable alone then decides.
+        pass
+    dates = [first + _DAY * day for day in range((last - first).days + 1)]
+    return [date for date in dates if works.get(date.isoformat(), works_on.get(date.isoweekday(), False))]
+
+
+def _history_border(context: FetchContext, series: Series, now: dt.datetime) -> Border | None:
+    boards = read_reference(context, "securities", secid=series.secid, now=now).blocks["boards"].records()
+    spans = [
+        (row["history_from"], row["history_till"])
+        for row in boards
+        if (row["engine"], row["market"]) == (series.engine, series.market)
+        and row["history_from"]
+        and row["history_till"]
+    ]
+    if not spans:
+        return None
+    begin, end = min(from_ for from_, _ in spans), max(till for _, till in spans)
+    return Border(dt.datetime.fromisoformat(begin), dt.datetime.fromisoformat(end))

@@ -1,0 +1,51 @@
+"""What a worker needs to fetch: addresses and the budget, as plain values that can be sent to another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import Connection
+
+from lakehouse.database.budget import Budget, Unlimited
+from lakehouse.database.connection import connect
+from lakehouse.iss.client import IssClient, Patience
+from lakehouse.storage.store import Store, open_store
+
+
+@dataclass(frozen=True)
+class FetchContext:
+    """
+    Where to ask, where to land, how fast.
+
+    Attributes:
+        iss_url: The exchange's API, such as ``https://iss.moex.com/iss``.
+        dsn: The database with ledger and budget.
+        store_url: Bronze: a folder, or ``s3://bucket/prefix`` with *store_options*.
+        rate_per_s: Requests per second of all processes together; 0 lifts the budget.
+        in_flight: Requests at a time of all processes together, and windows at a time of one.
+        on_landed: Called with the key of every object that landed; picklable.
+    """
+
+    iss_url: str
+    dsn: str
+    store_url: str
+    rate_per_s: float = 5
+    in_flight: int = 4
+    on_landed: Callable[[str], None] | None = None
+    patience: Patience = field(default_factory=Patience)
+    store_options: Mapping[str, str] = field(default_factory=dict)
+
+    def client(self) -> IssClient:
+        """Return a client that asks within the budget."""
+        budget = Budget(self.dsn, self.rate_per_s, self.in_flight) if self.rate_per_s else Unlimited()
+        return IssClient(self.iss_url, budget, self.patience)
+
+    def connect(self) -> Connection[Any]:
+        """Return a connection to the ledger."""
+        return connect(self.dsn)
+
+    def store(self) -> Store:
+        """Return the store of Bronze."""
+        return open_store(self.store_url, self.store_options)

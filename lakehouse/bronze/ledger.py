@@ -1,0 +1,225 @@
+"""The coverage ledger: which objects there are and what they prove. Everything here can be rebuilt from the store."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, LiteralString
+
+from psycopg import Connection
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+from psycopg.types.range import TimestamptzRange
+
+from lakehouse.bronze.coverage import FAILED, Coverage, claims, derive, overlay
+from lakehouse.bronze.objects import Trailer, decode_trailer
+from lakehouse.bronze.window import DELAY, Series, Window
+from lakehouse.market.moscow import to_utc
+from lakehouse.storage.store import Store
+
+# Only these are planned by dates; reference tables are simply the newest object.
+COVERED_FAMILIES = ("candles", "history")
+
+
+@dataclass(frozen=True)
+class LedgerObject:
+    """
+    An object of Bronze.
+
+    *complete*: what lies in its span (UTC, end excluded) and is not in it did not exist when it was fetched.
+    """
+
+    object_key: str
+    family: str
+    engine: str
+    market: str
+    board: str
+    secid: str
+    timeframe: str
+    span_from: dt.datetime
+    span_till: dt.datetime
+    complete: bool
+    fetched_at: dt.datetime
+    rank: int
+    rows: int
+
+    @property
+    def series(self) -> Series:
+        """What its rows belong to."""
+        return Series(self.family, self.engine, self.market, self.board, self.secid, self.timeframe)
+
+
+def proved_span(trailer: Trailer) -> tuple[dt.datetime, dt.datetime]:
+    """
+    Return the span (UTC) of which an object speaks: its window as far as the exchange showed it.
+
+    The last quarter of an hour before the fetch is left out, as its absence says nothing, unless rows of it were given.
+    """
+    from_, till = trailer.window.span
+    seen = to_utc(dt.datetime.fromisoformat(trailer.last)) + dt.timedelta(seconds=1) if trailer.last else from_
+    return from_, max(from_ + dt.timedelta(seconds=1), min(till, max(trailer.fetched_at - DELAY, seen)))
+
+
+def record_landed(conn: Connection, object_key: str, trailer: Trailer) -> None:
+    """Record an object that lies in the store, and what it proves. Recording it again changes nothing."""
+    with conn.transaction():
+        _insert_objects(conn, [(object_key, trailer)])
+        if trailer.window.series.family in COVERED_FAMILIES:
+            _overlay(conn, trailer.window.series, claims(object_key, trailer))
+
+
+def record_failed(conn: Connection, window: Window, error: str) -> None:
+    """Record that a window could not be read: what was final stays so, the rest is failed and due at once."""
+    claim = Coverage(window.from_at.date(), window.till, FAILED, error=error)
+    with conn.transaction():
+        _overlay(conn, window.series, [claim])
+
+
+def coverage(conn: Connection, series: Series) -> list[Coverage]:
+    """Return what is known of a series, by date."""
+    return _coverage(conn, series, dt.date.min, dt.date.max)
+
+
+def newest(conn: Connection, series: Series) -> LedgerObject | None:
+    """Return the complete object of a series that was fetched last."""
+    query = _OBJECTS + _OF_SERIES + " AND complete ORDER BY fetched_at DESC, object_key DESC LIMIT 1"
+    with conn.cursor(row_factory=class_row(LedgerObject)) as cursor:
+        return cursor.execute(query, _names(series)).fetchone()
+
+
+def unmerged(conn: Connection, families: Sequence[str], limit: int) -> list[LedgerObject]:
+    """Return objects that Silver does not hold yet, oldest first."""
+    query = _OBJECTS + " WHERE merged_at IS NULL AND family = ANY(%s) ORDER BY fetched_at, object_key LIMIT %s"
+    with conn.cursor(row_factory=class_row(LedgerObject)) as cursor:
+        return cursor.execute(query, [list(families), limit]).fetchall()
+
+
+def overlapping(conn: Connection, objects: Sequence[LedgerObject]) -> list[LedgerObject]:
+    """Return all objects of the series of *objects* whose spans overlap theirs, *objects* among them."""
+    names = ("family", "engine", "market", "board", "secid", "timeframe", "span_from", "span_till")
+    asked: dict[str, Any] = {name: [getattr(object_, name) for object_ in objects] for name in names}
+    with conn.cursor(row_factory=class_row(LedgerObject)) as cursor:
+        return cursor.execute(_OBJECTS + _OVERLAPPING, asked).fetchall()
+
+
+def mark_merged(conn: Connection, keys: Sequence[str]) -> None:
+    """Record that Silver holds the objects of *keys*."""
+    conn.execute("UPDATE lake.bronze_object SET merged_at = now() WHERE object_key = ANY(%s)", [list(keys)])
+
+
+def mark_published(conn: Connection, keys: Sequence[str]) -> None:
+    """Record that what came from the objects of *keys* is published."""
+    conn.execute("UPDATE lake.bronze_object SET published_at = now() WHERE object_key = ANY(%s)", [list(keys)])
+
+
+def rebuild(conn: Connection, store: Store) -> int:
+    """
+    Make the ledger what the objects of *store* say, in one transaction; return how many there are.
+
+    Objects known before keep their merged_at. Failures left no object and are forgotten: their dates are due anyway.
+    """
+    landed = [(key, decode_trailer(store.get(key))) for key in store.list("iss/")]
+    with conn.transaction():
+        conn.execute("LOCK TABLE lake.bronze_object, lake.coverage IN EXCLUSIVE MODE")
+        keys = [key for key, _ in landed]
+        conn.execute("DELETE FROM lake.bronze_object WHERE rank >= 0 AND NOT object_key = ANY(%s)", [keys])
+        conn.execute("DELETE FROM lake.coverage")
+        _insert_objects(conn, landed)
+        covered = [(key, trailer) for key, trailer in landed if trailer.window.series.family in COVERED_FAMILIES]
+        covered.sort(key=lambda pair: pair[1].window.series)
+        for series, objects in groupby(covered, key=lambda pair: pair[1].window.series):
+            _insert_coverage(conn, series, derive(objects))
+    return len(landed)
+
+
+_OBJECTS: LiteralString = """
+    SELECT object_key, family, engine, market, board, secid, timeframe,
+        lower(span) AS span_from, upper(span) AS span_till, complete, fetched_at, rank, coalesce(rows, 0) AS rows
+    FROM lake.bronze_object o"""
+_OF_SERIES: LiteralString = """
+    WHERE family = %(family)s AND engine = %(engine)s AND market = %(market)s AND board = %(board)s
+        AND secid = %(secid)s AND timeframe = %(timeframe)s"""
+_OVERLAPPING: LiteralString = """
+    WHERE EXISTS (
+        SELECT FROM unnest(%(family)s::text[], %(engine)s::text[], %(market)s::text[], %(board)s::text[],
+            %(secid)s::text[], %(timeframe)s::text[], %(span_from)s::timestamptz[], %(span_till)s::timestamptz[])
+            AS n(family, engine, market, board, secid, timeframe, span_from, span_till)
+        WHERE (o.family, o.engine, o.market, o.board, o.secid, o.timeframe)
+            = (n.family, n.engine, n.market, n.board, n.secid, n.timeframe)
+            AND o.span && tstzrange(n.span_from, n.span_till))
+    ORDER BY rank, fetched_at, object_key"""
+_INSERT_OBJECT: LiteralString = """
+    INSERT INTO lake.bronze_object (object_key, family, engine, market, board, secid, timeframe, span, complete,
+        fetched_at, rows, pages, end_proof)
+    VALUES (%(object_key)s, %(family)s, %(engine)s, %(market)s, %(board)s, %(secid)s, %(timeframe)s, %(span)s,
+        %(complete)s, %(fetched_at)s, %(rows)s, %(pages)s, %(end_proof)s)
+    ON CONFLICT (object_key) DO UPDATE SET (span, complete, fetched_at, rows, pages, end_proof)
+        = (excluded.span, excluded.complete, excluded.fetched_at, excluded.rows, excluded.pages, excluded.end_proof)"""
+_INSERT_COVERAGE: LiteralString = """
+    INSERT INTO lake.coverage (family, engine, market, board, secid, timeframe, from_date, till_date, state, object_key,
+        next_due_at, anchor, error)
+    VALUES (%(family)s, %(engine)s, %(market)s, %(board)s, %(secid)s, %(timeframe)s, %(from_date)s, %(till_date)s,
+        %(state)s, %(object_key)s, %(next_due_at)s, %(anchor)s, %(error)s)"""
+_IN_SPAN: LiteralString = _OF_SERIES + " AND from_date <= %(till)s AND till_date >= %(from)s"
+_DELETE_COVERAGE: LiteralString = "DELETE FROM lake.coverage"
+_COVERAGE: LiteralString = """
+    SELECT from_date, till_date, state, coalesce(object_key, '') AS object_key, next_due_at, anchor,
+        coalesce(error, '') AS error
+    FROM lake.coverage"""
+
+
+def _names(series: Series) -> dict[str, Any]:
+    return dict(vars(series))
+
+
+def _insert_objects(conn: Connection, landed: Iterable[tuple[str, Trailer]]) -> None:
+    rows = [
+        {
+            **_names(trailer.window.series),
+            "object_key": object_key,
+            "span": TimestamptzRange(*proved_span(trailer)),
+            "complete": trailer.complete,
+            "fetched_at": trailer.fetched_at,
+            "rows": trailer.rows,
+            "pages": trailer.pages,
+            "end_proof": trailer.end_proof,
+        }
+        for object_key, trailer in landed
+    ]
+    with conn.cursor() as cursor:
+        cursor.executemany(_INSERT_OBJECT, rows)
+
+
+def _overlay(conn: Connection, series: Series, new: Sequence[Coverage]) -> None:
+    if not new:
+        return
+    # Two windows of a series may land at once; where they touch, one cuts the other's row.
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"coverage {series!r}"])
+    from_, till = min(row.from_date for row in new), max(row.till_date for row in new)
+    rows = before = _coverage(conn, series, from_, till)
+    for claim in new:
+        rows = overlay(rows, claim)
+    if rows == before:
+        return
+    conn.execute(_DELETE_COVERAGE + _IN_SPAN, {**_names(series), "from": from_, "till": till})
+    _insert_coverage(conn, series, rows)
+
+
+def _insert_coverage(conn: Connection, series: Series, rows: Iterable[Coverage]) -> None:
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            _INSERT_COVERAGE,
+            [
+                {**_names(series), **vars(row), "anchor": None if row.anchor is None else Jsonb(row.anchor)}
+                for row in rows
+            ],
+        )
+
+
+def _coverage(conn: Connection, series: Series, from_: dt.date, till: dt.date) -> list[Coverage]:
+    with conn.cursor(row_factory=class_row(Coverage)) as cursor:
+        return cursor.execute(
+            _COVERAGE + _IN_SPAN + " ORDER BY from_date", {**_names(series), "from": from_, "till": till}
+        ).fetchall()

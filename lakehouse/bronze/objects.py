@@ -1,0 +1,168 @@
+"""
+A Bronze object: the HTTP exchanges of one window, verbatim, and a trailer that says what they prove.
+
+gzip (mtime 0) of JSON lines: per exchange ``{"url", "status", "headers", "fetched_at", "body" | "body_base64"}``, and a
+last line ``{"trailer": {...}}``. Rows are named ``key#line.row``: line of the exchange from 1, row of its block from 0.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import gzip
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from lakehouse.bronze.window import Series, Window, format_from
+from lakehouse.market.errors import LakehouseError
+from lakehouse.storage.keys import segment
+
+# Level 1 is four times as fast as the default and a sixth larger.
+_GZIP_LEVEL = 1
+
+
+class BronzeCorrupt(LakehouseError):
+    """The bytes of a Bronze object are not what was written."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request and its answer; *body* as received, *fetched_at* the answer's ``Date``."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    fetched_at: dt.datetime
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Trailer:
+    """
+    What an object proves.
+
+    Attributes:
+        fetched_at: The exchange's time at the first answer.
+        end_proof: Why nothing follows the last row.
+        complete: Whether absence from the object means absence at the exchange.
+        state: ``complete``, ``no trades`` or ``missing``: what the final dates of the window are.
+        last: Key of the last row, as the exchange writes it; empty without rows.
+        anchor: The last final row, to be compared when the series is continued; None without one.
+    """
+
+    window: Window
+    fetched_at: dt.datetime
+    rows: int
+    pages: int
+    end_proof: str
+    complete: bool
+    state: str = "complete"
+    last: str = ""
+    anchor: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class BronzeObject:
+    """A decoded object."""
+
+    exchanges: Sequence[Exchange]
+    trailer: Trailer
+
+
+def encode_object(exchanges: Iterable[Exchange], trailer: Trailer, prefix: str = "iss") -> tuple[str, bytes]:
+    """Return the key and the bytes of an object; equal contents give equal keys."""
+    lines = b"\n".join([*map(_exchange_line, exchanges), orjson.dumps({"trailer": _trailer_fields(trailer)}), b""])
+    name = f"{trailer.fetched_at:%Y%m%dT%H%M%SZ}-{hashlib.sha256(lines).hexdigest()[:16]}.jsonl.gz"
+    return f"{_folder(prefix, trailer.window)}/{name}", gzip.compress(lines, _GZIP_LEVEL, mtime=0)
+
+
+def decode_object(body: bytes) -> BronzeObject:
+    """Return the object of *body*; raise BronzeCorrupt if it is cut, or its last line is no trailer."""
+    try:
+        *lines, last = gzip.decompress(body).removesuffix(b"\n").split(b"\n")
+        trailer = _trailer(orjson.loads(last)["trailer"])
+        return BronzeObject([_exchange(orjson.loads(line)) for line in lines], trailer)
+    except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
+        raise BronzeCorrupt(
+            f"a Bronze object of {len(body)} bytes cannot be read ({type(error).__name__}: {error}): expected "
+            "gzip JSON lines that end in a trailer; restore it from a copy, or remove it and fetch its window again"
+        ) from error
+
+
+def decode_trailer(body: bytes) -> Trailer:
+    """Return only the trailer of *body*; raise BronzeCorrupt like `decode_object`."""
+    try:
+        lines = gzip.decompress(body).rstrip(b"\n")
+        return _trailer(orjson.loads(lines[lines.rfind(b"\n") + 1 :])["trailer"])
+    except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
+        raise BronzeCorrupt(
+            f"the trailer of a Bronze object of {len(body)} bytes cannot be read ({type(error).__name__}: {error}); "
+            "restore the object from a copy, or remove it and fetch its window again"
+        ) from error
+
+
+def _folder(prefix: str, window: Window) -> str:
+    series = window.series
+    parts = (series.family, series.engine, series.market, series.board, series.secid, series.timeframe)
+    span = f"{format_from(window.from_at)}_{window.till}"
+    return "/".join([prefix, *(segment(part) if part else "-" for part in parts), span])
+
+
+def _exchange_line(exchange: Exchange) -> bytes:
+    line = {
+        "url": exchange.url,
+        "status": exchange.status,
+        "headers": dict(exchange.headers),
+        "fetched_at": exchange.fetched_at.isoformat(),
+    }
+    try:
+        return orjson.dumps({**line, "body": exchange.body.decode()})
+    except UnicodeDecodeError:
+        return orjson.dumps({**line, "body_base64": base64.b64encode(exchange.body).decode()})
+
+
+def _exchange(line: Mapping[str, Any]) -> Exchange:
+    body = line["body"].encode() if "body" in line else base64.b64decode(line["body_base64"])
+    return Exchange(line["url"], line["status"], line["headers"], dt.datetime.fromisoformat(line["fetched_at"]), body)
+
+
+def _trailer_fields(trailer: Trailer) -> dict[str, Any]:
+    series = trailer.window.series
+    return {
+        "family": series.family,
+        "engine": series.engine,
+        "market": series.market,
+        "board": series.board,
+        "secid": series.secid,
+        "timeframe": series.timeframe,
+        "from": trailer.window.from_at.isoformat(),
+        "till": trailer.window.till.isoformat(),
+        "fetched_at": trailer.fetched_at.isoformat(),
+        "rows": trailer.rows,
+        "pages": trailer.pages,
+        "end_proof": trailer.end_proof,
+        "complete": trailer.complete,
+        "state": trailer.state,
+        "last": trailer.last,
+        "anchor": trailer.anchor,
+    }
+
+
+def _trailer(fields: Mapping[str, Any]) -> Trailer:
+    series = Series(*(fields[name] for name in ("family", "engine", "market", "board", "secid", "timeframe")))
+    window = Window(series, dt.datetime.fromisoformat(fields["from"]), dt.date.fromisoformat(fields["till"]))
+    return Trailer(
+        window,
+        dt.datetime.fromisoformat(fields["fetched_at"]),
+        fields["rows"],
+        fields["pages"],
+        fields["end_proof"],
+        fields["complete"],
+        fields["state"],
+        fields["last"],
+        fields["anchor"],
+    )

@@ -1,0 +1,71 @@
+"""Which windows are to be fetched: pure, from the ledger, the borders and the exchange's clock."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Sequence
+
+from lakehouse.bronze.coverage import Coverage, anchor_before, spans_to_ask
+from lakehouse.bronze.window import Series, Window, cell, period_end, period_start
+from lakehouse.iss.candles import Border
+from lakehouse.market.moscow import to_moscow
+
+_DAY = dt.timedelta(days=1)
+
+
+def plan_windows(
+    series: Series,
+    from_: dt.date | None,
+    till: dt.date | None,
+    border: Border | None,
+    coverage: Sequence[Coverage],
+    now: dt.datetime,
+    reread: bool = False,
+) -> list[Window]:
+    """
+    Return the windows that bring a series up to date, oldest first.
+
+    Args:
+        from_: First date wanted; None for the start of the series.
+        till: Last date wanted; None for the exchange's today.
+        border: First and last row of the series; None if it has none. Beyond it nothing is asked: the exchange has
+            told.
+        coverage: What the ledger knows of the series.
+        now: The exchange's time, UTC.
+        reread: Ask what is final, too.
+
+    Returns:
+        Windows along the grid of window.py that cover every wanted date once, unless it is final or not due yet. A
+        window that continues final dates begins with their last row, the anchor; where that lies in another cell, it
+        has a window of its own.
+    """
+    if border is None:
+        return []
+    first = period_start(series, max(from_ or border.begin.date(), border.begin.date()))
+    last = min(till or border.end.date(), border.end.date())
+    last = min(period_end(series, last), to_moscow(now).date())
+    spans = [(first, last)] if reread else spans_to_ask(first, last, coverage, now)
+    windows = [window for span in spans for window in _along_grid(series, *span)]
+    return windows if reread else list(_with_anchors(windows, coverage))
+
+
+def _along_grid(series: Series, first: dt.date, last: dt.date) -> Iterator[Window]:
+    while first <= last:
+        end = min(cell(series, first)[1], last)
+        yield Window(series, dt.datetime.combine(first, dt.time()), end)
+        first = end + _DAY
+
+
+def _with_anchors(windows: Iterable[Window], coverage: Sequence[Coverage]) -> Iterator[Window]:
+    for window in windows:
+        anchor = anchor_before(coverage, window.from_at.date())
+        if anchor is None:
+            yield window
+            continue
+        begin = dt.datetime.fromisoformat(anchor["begin"])
+        end = cell(window.series, begin.date())[1]
+        if end < window.from_at.date():
+            yield Window(window.series, begin, end)
+            yield window
+        else:
+            yield Window(window.series, begin, window.till)

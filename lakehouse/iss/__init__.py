@@ -1,0 +1,1 @@
+"""The exchange's API: requests, pages, and the proof that nothing is missing."""

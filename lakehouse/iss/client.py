@@ -1,0 +1,189 @@
+"""One request to the exchange: budget, time-outs, retries, and what counts as an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import aiohttp
+import orjson
+import stamina
+
+from lakehouse.iss.errors import IssContractError, IssUnavailable
+
+USER_AGENT = f"moex-lakehouse/{version('moex-lakehouse')}"
+# 500-504 is the exchange's overload; it also resets connections, which aiohttp raises (ISS.md section 8).
+RETRIED_STATUS = frozenset({429, 500, 501, 502, 503, 504})
+
+
+class Budget(Protocol):
+    """Who may ask when, across all workers (lakehouse/database/budget.py)."""
+
+    def slot(self) -> AbstractAsyncContextManager[Any]:
+        """Wait until one request may go out; it is in flight until the context ends."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    An answer of the exchange.
+
+    Attributes:
+        fetched_at: The ``Date`` header, UTC: the exchange's clock, which is the only one that decides about data.
+        body: Bytes as received, transfer encodings undone.
+        document: The body, parsed.
+    """
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    fetched_at: dt.datetime
+    body: bytes
+    document: Any = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a request is tried: *timeout_s* for one attempt, *total_s* and *attempts* for all of them."""
+
+    timeout_s: float = 60
+    attempts: int = 5
+    total_s: float = 180
+    wait_s: float = 0.5
+    longest_wait_s: float = 60
+
+
+class IssClient:
+    """
+    A connection to the exchange, used as an async context manager.
+
+    Args:
+        base_url: Address of the API without a trailing slash, such as ``https://iss.moex.com/iss``.
+        budget: Asked before every attempt, retries included.
+        patience: Limits of an attempt and of all attempts.
+
+    Attributes:
+        requests: Attempts that were sent so far.
+    """
+
+    def __init__(self, base_url: str, budget: Budget, patience: Patience | None = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.requests = 0
+        self._budget = budget
+        self._patience = patience or Patience()
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=self._patience.timeout_s, sock_connect=10)
+        connector = aiohttp.TCPConnector(limit=4, keepalive_timeout=30)
+        self._session = aiohttp.ClientSession(
+            timeout=timeout, connector=connector, headers={"User-Agent": USER_AGENT, "Accept": "application/json"}
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Answer:
+        """
+        Ask for *path*, such as ``/securities/SBER.json``, without metadata.
+
+        Raises:
+            IssUnavailable: if the exchange gave no usable answer in all attempts.
+            IssContractError: if it refused (403, 404) or its answer is not an object with a ``Date``.
+        """
+        url = self.base_url + path
+        async for attempt in stamina.retry_context(
+            on=self._back_off,
+            attempts=self._patience.attempts,
+            timeout=self._patience.total_s,
+            wait_initial=self._patience.wait_s,
+            wait_jitter=self._patience.wait_s,
+            wait_max=self._patience.longest_wait_s,
+        ):
+            with attempt:
+                async with self._budget.slot():
+                    return await self._ask(url, {"iss.meta": "off", **(params or {})})
+        raise IssUnavailable(f"{url}: no attempt was made")
+
+    def _back_off(self, error: Exception) -> bool | float:
+        if not isinstance(error, IssUnavailable):
+            return False
+        if error.retry_after_s is None:
+            return True
+        return error.retry_after_s if error.retry_after_s <= self._patience.longest_wait_s else False
+
+    async def _ask(self, url: str, params: Mapping[str, str | int]) -> Answer:
+        self.requests += 1
+        try:
+            async with self._session.get(url, params=params) as response:
+                body = await response.read()
+        except TimeoutError as error:
+            raise IssUnavailable(f"{_full(url, params)}: no answer in {self._patience.timeout_s:g} s") from error
+        except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
+            raise IssUnavailable(f"{_full(url, params)}: {type(error).__name__}: {error}") from error
+        return _answer(response, body)
+
+
+def _answer(response: aiohttp.ClientResponse, body: bytes) -> Answer:
+    url, status = str(response.url), response.status
+    if status in RETRIED_STATUS:
+        raise IssUnavailable(f"{url}: answered {status} {response.reason}", _retry_after_s(response))
+    headers = dict(response.headers)
+    if status != 200:
+        rejected = Answer(url, status, headers, _date(response) or _unknown_time(), body, None)
+        raise IssContractError(f"{url}: answered {status} {response.reason}, expected 200", rejected)
+    document = _parse(url, response.content_type, body)
+    date = _date(response)
+    if date is None:
+        rejected = Answer(url, status, headers, _unknown_time(), body, document)
+        raise IssContractError(f"{url}: the answer has no Date header, so nothing in it can be dated", rejected)
+    return Answer(url, status, headers, date, body, document)
+
+
+def _parse(url: str, content_type: str, body: bytes) -> Any:
+    if not body:
+        raise IssUnavailable(f"{url}: answered 200 with an empty body")
+    # A login or error page comes as 200 and HTML (ISS.md section 8).
+    if content_type == "text/html" or body.lstrip()[:1] == b"<":
+        raise IssUnavailable(f"{url}: answered 200 with a web page ({content_type}, {len(body)} bytes) instead of JSON")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise IssUnavailable(f"{url}: answered 200 with cut or broken JSON ({len(body)} bytes): {error}") from error
+
+
+def _date(response: aiohttp.ClientResponse) -> dt.datetime | None:
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).astimezone(dt.UTC)
+    except (KeyError, ValueError):
+        return None
+
+
+def _unknown_time() -> dt.datetime:
+    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
+    """Return the seconds to wait: the header holds seconds or an HTTP date, which counts from the answer's own date."""
+    text = response.headers.get("Retry-After", "")
+    if text.isdecimal():
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    answered = _date(response)
+    return None if answered is None else max(0.0, (until.astimezone(dt.UTC) - answered).total_seconds())
+
+
+def _full(url: str, params: Mapping[str, str | int]) -> str:
+    return f"{url}?{'&'.join(f'{name}={value}' for name, value in params.items())}"
