@@ -44,9 +44,9 @@ def rename_chains(renames: Iterable[Rename]) -> list[Chain]:
     Join the *renames* of one market to chains, oldest code first.
 
     The renames are followed in time, so a code that comes back (A, B, A) or is given to another security later ends
-    well: each of its holdings has its own dates. A rename that was applied already (the exchange repeats some), one to
-    itself, one to a placeholder and a second one of the same code and day are passed over. A code that becomes one which another security holds (a merger)
-    ends its chain.
+    well: each of its holdings has its own dates. Passed over are a rename applied already (the exchange repeats
+    some), one to itself, one to a placeholder, a second one of the same code and day. A code that becomes one which
+    another security holds (a merger) ends its chain.
     """
     chains: list[list[Holding]] = []
     holder: dict[str, list[Holding]] = {}
