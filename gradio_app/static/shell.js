@@ -9,6 +9,7 @@ const SOURCES = {
   simulator: ["simulated data", "Prices are made by the exchange simulator. They are not quotes."],
   recorded: ["recorded data", "Candles recorded from the exchange and replayed from files."],
 };
+const SESSION_CHECK_MS = 60000;
 const NEXT_THEME = { system: "light", light: "dark", dark: "system" };
 
 /** Fill the header inside `element`. */
@@ -24,6 +25,7 @@ export async function mountHeader(element) {
   const [user, health] = await Promise.all([getJson("/session"), getJson("/api/v1/health").catch(() => ({}))]);
   showUser(element, user);
   showSource(element.querySelector(".lh-source"), health.source);
+  setInterval(() => getJson("/session").catch(() => {}), SESSION_CHECK_MS); // leaves for the login page once it is over
 }
 
 function showUser(element, { user, role }) {
