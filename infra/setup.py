@@ -43,7 +43,7 @@ def install(with_browser: bool) -> int:
         install_environment(venv)
         install_java(venv)
         install_jars(venv)
-        install_browser(wanted=with_browser)
+        install_browser(wanted=with_browser, as_root=os.geteuid() == 0)
     except SetupFailed as error:
         return fail(str(error))
     except OSError as error:

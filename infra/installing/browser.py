@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -25,17 +24,17 @@ def find_chromium() -> Path | None:
     return None
 
 
-def install_browser(wanted: bool) -> None:
-    """Say which browser there is; install Debian's when it is *wanted*, missing, and we are root on Debian."""
+def install_browser(wanted: bool, as_root: bool) -> None:
+    """Say which browser there is; install Debian's when one is *wanted*, missing, and apt-get may be used *as_root*."""
     found = find_chromium()
     if found:
         print(f"  Chromium: there ({found})")
-    elif wanted and on_debian_as_root():
+    elif wanted and as_root and shutil.which("apt-get"):
         with step("installing Chromium by apt-get"):
             remedy = "check that this machine reaches its Debian mirror, then run make test again"
             quiet = {"DEBIAN_FRONTEND": "noninteractive"}
             run(["apt-get", "update"], remedy, quiet)
-            run(["apt-get", "install", "--yes", "--no-install-recommends", "chromium"], remedy, quiet)
+            run(["apt-get", "install", "--yes", "chromium"], remedy, quiet)
         if not find_chromium():
             raise SetupFailed("apt-get installed no chromium; install a Chromium by hand, then run make test again")
     else:
@@ -47,8 +46,3 @@ def how_to_install() -> str:
     if sys.platform == "darwin":
         return "install it with: brew install --cask chromium"
     return "install it with: sudo apt-get install chromium (Debian), or as your system has it"
-
-
-def on_debian_as_root() -> bool:
-    """Tell whether apt-get may be used as it is."""
-    return hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get") is not None

@@ -55,8 +55,9 @@ def telling_line(output: str) -> str:
     """Return the line of a failed program's *output* that says why: its first error, else its last line."""
     lines = [line.strip(" :×│╰─▶├\t") for line in output.splitlines()]
     lines = [line for line in lines if " " in line]
-    errors = [line for line in lines if "error" in line.lower() or "fail" in line.lower()]
-    return ((errors or lines[-1:]) or ["it said nothing"])[0][:300]
+    told = [line for line in lines if line.lower().startswith("error")]
+    hinted = [line for line in lines if "error" in line.lower() or "failed" in line.lower()]
+    return (told or hinted or lines[-1:] or ["it said nothing"])[0][:300]
 
 
 def keep_log(log: Path, command: Sequence[str | Path], output: str) -> None:
