@@ -1,0 +1,1 @@
+"""PostgreSQL: the embedded server, connections, migrations, locks, progress and the request budget."""

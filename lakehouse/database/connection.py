@@ -1,0 +1,39 @@
+"""Connections: UTC, a role, and for web processes a pool."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg_pool import ConnectionPool
+
+Role = Literal["lakehouse_owner", "lakehouse_app", "lakehouse_read"]
+
+
+def connect(dsn: str, role: Role | None = None, autocommit: bool = True) -> Connection[Any]:
+    """Open a connection that speaks UTC and acts as *role*; keepalives notice a server that went away."""
+    conn = psycopg.connect(dsn, autocommit=True, connect_timeout=10, keepalives_idle=30, application_name="lakehouse")
+    _configure(conn, role)
+    conn.autocommit = autocommit
+    return conn
+
+
+def pool(dsn: str, role: Role | None = None, min_size: int = 1, max_size: int = 10) -> ConnectionPool[Connection[Any]]:
+    """Open a pool of such connections; each is checked before it is lent, so a restarted server is survived."""
+    return ConnectionPool(
+        dsn,
+        min_size=min_size,
+        max_size=max_size,
+        kwargs={"autocommit": True, "connect_timeout": 10, "application_name": "lakehouse"},
+        configure=lambda conn: _configure(conn, role),
+        check=ConnectionPool.check_connection,
+        timeout=10,
+        open=True,
+    )
+
+
+def _configure(conn: Connection[Any], role: Role | None) -> None:
+    conn.execute("SET TIME ZONE 'UTC'")
+    if role:
+        conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))

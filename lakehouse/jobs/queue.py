@@ -1,0 +1,284 @@
+"""
+What is to be done, as rows in PostgreSQL: names, submitting, progress, cancelling.
+
+Light on purpose (psycopg and pydantic): functions and pages import this, workers import steps.py as well.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, LiteralString
+
+from psycopg import Connection, errors
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lakehouse.market.errors import BadInput
+from lakehouse.market.instrument import parse_secid
+from lakehouse.market.timeframe import Timeframe
+
+# Queue of each step: `io` workers run the handlers, the `spark` worker runs one job at a time on a warm session.
+QUEUE = {"ingest": "io", "fetch": "io", "landed": "io", "merge": "spark", "publish": "spark", "rebuild": "spark"}
+
+FIRST_DATE = dt.date(1990, 1, 1)
+MAX_INSTRUMENTS = 1000
+
+
+def _parsed_secid(text: str) -> str:
+    try:
+        return parse_secid(text.strip())
+    except BadInput as error:
+        raise ValueError(str(error)) from None
+
+
+class IngestRequest(BaseModel):
+    """What to read from the exchange: instruments by timeframes, Moscow dates, both inclusive."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    instruments: list[Annotated[str, AfterValidator(_parsed_secid)]] = Field(min_length=1, max_length=MAX_INSTRUMENTS)
+    timeframes: list[Timeframe] = Field(default=[Timeframe.DAY], min_length=1)
+    from_: dt.date | None = Field(default=None, alias="from")
+    till: dt.date | None = None
+    reread: bool = False
+
+    @model_validator(mode="after")
+    def _dates_in_order(self) -> IngestRequest:
+        if self.from_ and self.from_ < FIRST_DATE:
+            raise ValueError(f"from {self.from_} lies before {FIRST_DATE}: the exchange did not exist")
+        if self.from_ and self.till and self.till < self.from_:
+            raise ValueError(f"till {self.till} lies before from {self.from_}")
+        if self.reread and not self.from_:
+            raise ValueError("a re-read needs from: say the first date to read again")
+        return self
+
+    @classmethod
+    def parse(cls, document: object) -> IngestRequest:
+        """Read a request from a JSON *document*; raise BadInput with one sentence for each thing that is wrong."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            problems = (f"{'.'.join(map(str, item['loc'])) or 'request'}: {item['msg']}" for item in error.errors())
+            raise BadInput("; ".join(problem.replace("Value error, ", "") for problem in problems)) from None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job and how far it is: counts of windows, and of pages and rows read from the exchange so far."""
+
+    job_id: int
+    kind: str
+    state: str
+    requested_by: str
+    params: dict[str, Any]
+    report: dict[str, Any]
+    error: str | None
+    created_at: dt.datetime
+    started_at: dt.datetime | None
+    finished_at: dt.datetime | None
+    windows_total: int
+    windows_done: int
+    windows_failed: int
+    windows_cancelled: int
+    pages: int
+    rows: int
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to this job."""
+        return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Return the time left at the pace so far, in seconds; None while the pace is unknown."""
+        over = self.windows_done + self.windows_failed + self.windows_cancelled
+        if self.is_over or not over or self.started_at is None:
+            return None
+        elapsed = (dt.datetime.now(dt.UTC) - self.started_at).total_seconds()
+        return elapsed / over * (self.windows_total - over)
+
+
+@dataclass(frozen=True)
+class JobWindow:
+    """One window of a job: a series and a span of dates."""
+
+    window_id: int
+    family: str
+    board: str
+    secid: str
+    timeframe: str
+    from_at: dt.datetime
+    till_date: dt.date
+    state: str
+    pages: int
+    rows: int
+    attempts: int
+    error: str | None
+
+
+def enqueue(
+    conn: Connection[Any], task: str, arguments: dict[str, Any], *, only_one: bool = False, after_s: float = 0
+) -> bool:
+    """
+    Put *task* into its queue, in the caller's transaction, so that a row and its message appear together.
+
+    With *only_one* nothing is added, and False returned, while the same task waits already: the one that waits will
+    find the new work.
+    """
+    try:
+        with conn.transaction():
+            conn.execute(
+                """
+                SELECT procrastinate_defer_jobs_v1(ARRAY[ROW(
+                    %s, %s, 0, NULL, %s, %s, CASE WHEN %s > 0 THEN now() + make_interval(secs => %s) END
+                )]::procrastinate_job_to_defer_v1[])
+                """,
+                (QUEUE[task], task, task if only_one else None, Jsonb(arguments), after_s, after_s),
+            )
+    except errors.UniqueViolation:
+        return False
+    return True
+
+
+def submit_ingest(conn: Connection[Any], request: IngestRequest, requested_by: str) -> int:
+    """Queue an ingest; return its job id."""
+    params = json.loads(request.model_dump_json(by_alias=True))
+    with conn.transaction():
+        row = conn.execute(
+            "INSERT INTO lake.job (kind, state, requested_by, params) VALUES ('ingest', 'queued', %s, %s) RETURNING job_id",
+            (requested_by, Jsonb(params)),
+        ).fetchone()
+        if row is None:
+            raise RuntimeError("INSERT ... RETURNING gave no row")
+        job_id: int = row[0]
+        enqueue(conn, "ingest", {"job_id": job_id})
+    return job_id
+
+
+_JOB: LiteralString = """
+    SELECT j.job_id, j.kind, j.state, j.requested_by, j.params, coalesce(j.report, '{}') AS report, j.error,
+        j.created_at, j.started_at, j.finished_at,
+        count(w.window_id)::int AS windows_total,
+        count(*) FILTER (WHERE w.state = 'landed')::int AS windows_done,
+        count(*) FILTER (WHERE w.state = 'failed')::int AS windows_failed,
+        count(*) FILTER (WHERE w.state = 'cancelled')::int AS windows_cancelled,
+        coalesce(sum(w.pages), 0)::int AS pages, coalesce(sum(w.rows), 0)::int AS rows
+    FROM lake.job j LEFT JOIN lake.job_window w USING (job_id)
+"""
+
+
+def job(conn: Connection[Any], job_id: int) -> Job | None:
+    """Return one job, or None."""
+    with conn.cursor(row_factory=class_row(Job)) as cursor:
+        return cursor.execute(_JOB + "WHERE j.job_id = %s GROUP BY j.job_id", (job_id,)).fetchone()
+
+
+def jobs(conn: Connection[Any], limit: int = 50) -> list[Job]:
+    """Return the newest jobs, newest first."""
+    with conn.cursor(row_factory=class_row(Job)) as cursor:
+        newest: LiteralString = "WHERE j.job_id IN (SELECT job_id FROM lake.job ORDER BY job_id DESC LIMIT %s) "
+        return cursor.execute(_JOB + newest + "GROUP BY j.job_id ORDER BY j.job_id DESC", (limit,)).fetchall()
+
+
+def windows(conn: Connection[Any], job_id: int, limit: int = 1000) -> list[JobWindow]:
+    """Return the windows of a job: failed ones first, then in the order they were planned."""
+    with conn.cursor(row_factory=class_row(JobWindow)) as cursor:
+        return cursor.execute(
+            """
+            SELECT window_id, family, board, secid, timeframe, from_at, till_date, state, pages, rows, attempts, error
+            FROM lake.job_window WHERE job_id = %s ORDER BY state = 'failed' DESC, window_id LIMIT %s
+            """,
+            (job_id, limit),
+        ).fetchall()
+
+
+def cancel(conn: Connection[Any], job_id: int) -> str:
+    """
+    Ask a job to stop; return its state.
+
+    Windows that wait are cancelled at once, those being read stop at their next page. The job says `cancelled` only
+    when nothing of it runs. Raises BadInput when there is no such job, or it is over.
+    """
+    with conn.transaction():
+        row = conn.execute("SELECT state FROM lake.job WHERE job_id = %s FOR UPDATE", (job_id,)).fetchone()
+        if row is None:
+            raise BadInput(f"there is no job {job_id}")
+        if row[0] in ("done", "failed", "cancelled"):
+            raise BadInput(f"job {job_id} is over ({row[0]}): nothing to cancel")
+        conn.execute(
+            "UPDATE lake.job SET state = 'cancelling', cancel_requested = true WHERE job_id = %s",
+            (job_id,),
+        )
+        conn.execute(
+            "UPDATE lake.job_window SET state = 'cancelled', updated_at = now() WHERE job_id = %s AND state = 'queued'",
+            (job_id,),
+        )
+        settle(conn, [job_id])
+        state = conn.execute("SELECT state FROM lake.job WHERE job_id = %s", (job_id,)).fetchone()
+    return str(state[0]) if state else "cancelled"
+
+
+def retry_failed(conn: Connection[Any], job_id: int | None = None) -> list[int]:
+    """Queue exactly the windows that failed, of one job or of all; return the jobs they belong to."""
+    with conn.transaction():
+        rows = conn.execute(
+            """
+            UPDATE lake.job_window SET state = 'queued', error = NULL, updated_at = now()
+            WHERE state = 'failed' AND job_id = coalesce(%s, job_id) RETURNING job_id, window_id
+            """,
+            (job_id,),
+        ).fetchall()
+        window_ids: dict[int, list[int]] = {}
+        for owner, window_id in rows:
+            window_ids.setdefault(owner, []).append(window_id)
+        for owner, ids in window_ids.items():
+            conn.execute(
+                "UPDATE lake.job SET state = 'running', finished_at = NULL, error = NULL WHERE job_id = %s", (owner,)
+            )
+            enqueue(conn, "fetch", {"job_id": owner, "window_ids": ids})
+    return sorted(window_ids)
+
+
+def settle(conn: Connection[Any], job_ids: Sequence[int] | None = None) -> list[int]:
+    """
+    Finish the jobs of which nothing is left to do; return their ids.
+
+    A job is over when all its windows are, and all they landed is published. It failed if any window or instrument did.
+    """
+    rows = conn.execute(
+        """
+        WITH over AS (
+            SELECT j.job_id, j.cancel_requested,
+                EXISTS (SELECT FROM lake.job_window w WHERE w.job_id = j.job_id AND w.state = 'failed')
+                    OR jsonb_array_length(coalesce(j.report -> 'errors', '[]')) > 0 AS has_failed
+            FROM lake.job j
+            WHERE (j.state = 'running' OR j.state = 'cancelling')
+                AND (%(ids)s::bigint[] IS NULL OR j.job_id = ANY(%(ids)s))
+                AND (j.planned_at IS NOT NULL OR j.cancel_requested AND j.started_at IS NULL)
+                AND NOT EXISTS (SELECT FROM lake.job_window w WHERE w.job_id = j.job_id AND w.state IN ('queued', 'running'))
+                AND NOT EXISTS (
+                    SELECT FROM lake.job_window w JOIN lake.bronze_object o USING (object_key)
+                    WHERE w.job_id = j.job_id AND o.published_at IS NULL)
+            FOR UPDATE OF j
+        )
+        UPDATE lake.job j SET finished_at = now(),
+            state = CASE WHEN over.cancel_requested THEN 'cancelled' WHEN over.has_failed THEN 'failed' ELSE 'done' END
+        FROM over WHERE j.job_id = over.job_id RETURNING j.job_id
+        """,
+        {"ids": list(job_ids) if job_ids is not None else None},
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def step_runs(conn: Connection[Any], since: dt.datetime) -> list[dict[str, Any]]:
+    """Return what each station did since *since*: step, started_at, seconds, report."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "SELECT step, run_id, started_at, finished_at, seconds, report FROM lake.step_run"
+            " WHERE started_at >= %s ORDER BY started_at",
+            (since,),
+        ).fetchall()

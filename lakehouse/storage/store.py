@@ -1,0 +1,67 @@
+"""One contract over a folder and S3: objects appear whole, under new names, and are never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import obstore
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import LocalStore, S3Store
+
+
+@dataclass(frozen=True)
+class Store:
+    """
+    An object store at *url*: a folder (path or ``file://``), or ``s3://bucket/prefix``.
+
+    *options* are obstore's S3 options (endpoint, access_key_id, ...). Pickles by address, so a worker elsewhere opens it anew.
+    """
+
+    url: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def _store(self) -> LocalStore | S3Store:
+        parts = urlparse(self.url)
+        if parts.scheme == "s3":
+            return S3Store(parts.netloc, prefix=parts.path.strip("/") or None, **self.options)
+        folder = Path(unquote(parts.path)) if parts.scheme == "file" else Path(self.url)
+        return LocalStore(folder.absolute(), mkdir=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"url": self.url, "options": dict(self.options)}
+
+    def put(self, key: str, body: bytes) -> bool:
+        """Write *body* under *key* unless there is such an object; return whether it was written. Atomic."""
+        try:
+            obstore.put(self._store, key, body, mode="create")
+        except AlreadyExistsError:
+            return False
+        return True
+
+    def get(self, key: str) -> bytes:
+        """Return the body of *key*; raise FileNotFoundError when there is none."""
+        return bytes(obstore.get(self._store, key).bytes())
+
+    def exists(self, key: str) -> bool:
+        """Return whether there is an object *key*."""
+        try:
+            obstore.head(self._store, key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys that begin with *prefix* (whole segments), sorted."""
+        chunks = obstore.list(self._store, prefix=prefix or None)
+        yield from sorted(item["path"] for chunk in chunks for item in chunk)
+
+
+def open_store(url: str, options: Mapping[str, Any] | None = None) -> Store:
+    """Return the store at *url*; a folder is made when it is first used."""
+    return Store(url, dict(options or {}))
