@@ -1,0 +1,64 @@
+"""
+One writer per Delta table at a time.
+
+The lock itself is an advisory lock of a connection of its own, so it goes when its holder does. The generation in
+lake.table_lock tells a holder whose connection was cut that somebody else has been there since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+
+from lakehouse.database.connection import connect
+from lakehouse.market.errors import LakehouseError
+
+
+class LockLost(LakehouseError):
+    """The table's lock is no longer ours: what was derived under it must not be committed."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The right to commit to one table."""
+
+    conn: Connection[Any]
+    table: str
+    run_id: str
+    number: int
+
+    def check(self) -> None:
+        """Raise LockLost unless the lock is still ours."""
+        try:
+            row = self.conn.execute(
+                "SELECT generation FROM lake.table_lock WHERE table_name = %s", (self.table,)
+            ).fetchone()
+        except psycopg.OperationalError as error:
+            raise LockLost(f"{self.table}: the connection that held its lock is gone; run {self.run_id} again") from error
+        if row is None or row[0] != self.number:
+            raise LockLost(f"{self.table}: another run took its lock after run {self.run_id}; run the merge again")
+
+
+@contextmanager
+def table_lock(dsn: str, table: str, run_id: str) -> Iterator[Generation]:
+    """Hold the lock of *table* (waiting for it) while the block runs; yields the generation to check before a commit."""
+    with connect(dsn) as conn:
+        conn.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"lakehouse {table}",))
+        row = conn.execute(
+            """
+            INSERT INTO lake.table_lock AS l (table_name, run_id, generation) VALUES (%s, %s, 1)
+            ON CONFLICT (table_name) DO UPDATE
+                SET run_id = excluded.run_id, generation = l.generation + 1, taken_at = now()
+            RETURNING generation
+            """,
+            (table, run_id),
+        ).fetchone()
+        if row is None:
+            raise LockLost(f"{table}: its lock could not be written down")
+        yield Generation(conn, table, run_id, row[0])
+        # closing the connection lets the advisory lock go, in whatever way the block ended
