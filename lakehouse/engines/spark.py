@@ -70,7 +70,5 @@ def _settings(jars: Sequence[Path], shuffle_partitions: int, driver_memory: str)
         # A join on a longer key reuses the windows' partitioning by a shorter one
         "spark.sql.requireAllClusterKeysForCoPartition": "false",
         "spark.databricks.delta.snapshotPartitions": "2",
-        # A difference is cached and derived from immutable input: nothing to protect against a second evaluation
-        "spark.databricks.delta.merge.materializeSource": "none",
         "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,26 +21,13 @@ from lakehouse.silver.families import families_of, scope_of
 from lakehouse.silver.inputs import Inputs, buckets, known_from
 from lakehouse.silver.parse import SOURCES, parse_batches, row_names, rows_schema
 from lakehouse.silver.versions import CLASSES, outcome_sql, row_keys
-from lakehouse.storage.store import open_store
+from lakehouse.storage.store import Store
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 OUTCOME = "outcome"
-
-
-@dataclass(frozen=True)
-class Bronze:
-    """Where objects are read; goes to the workers, each of which opens the store once."""
-
-    url: str
-    options: Mapping[str, str]
-
-    @property
-    def read(self) -> Callable[[str], bytes]:
-        """Return the function that reads an object."""
-        return open_store(self.url, **self.options).get
 
 
 @dataclass(frozen=True)
@@ -57,7 +44,7 @@ class Outcome:
 
 
 @contextmanager
-def derived(spark: SparkSession, inputs: Inputs, bronze: Bronze, url: str, version: int) -> Iterator[Outcome]:
+def derived(spark: SparkSession, inputs: Inputs, store: Store, url: str, version: int) -> Iterator[Outcome]:
     """
     Derive versions and compare them with the table at *version*; the view `outcome` holds the rows within the context.
 
@@ -65,7 +52,7 @@ def derived(spark: SparkSession, inputs: Inputs, bronze: Bronze, url: str, versi
     """
     cached: list[DataFrame] = []
     try:
-        _register(spark, inputs, bronze, url, version, cached)
+        _register(spark, inputs, store, url, version, cached)
         outcome = spark.sql(outcome_sql(inputs.table, bool(inputs.silent))).persist()
         cached.append(outcome)
         outcome.createOrReplaceTempView(OUTCOME)
@@ -91,9 +78,9 @@ def uncovered(spark: SparkSession, inputs: Inputs, url: str, version: int) -> Di
 
 
 def _register(
-    spark: SparkSession, inputs: Inputs, bronze: Bronze, url: str, version: int, cached: list[DataFrame]
+    spark: SparkSession, inputs: Inputs, store: Store, url: str, version: int, cached: list[DataFrame]
 ) -> None:
-    rows = _rows(spark, inputs, bronze)
+    rows = _rows(spark, inputs, store)
     stored = _stored(spark, inputs, url, version)
     if inputs.silent:  # absences look at both again
         cached += [rows.persist(), stored.persist()]
@@ -121,9 +108,9 @@ def _counted(spark: SparkSession, table: Table) -> Outcome:
     return Outcome(difference, classes)
 
 
-def _rows(spark: SparkSession, inputs: Inputs, bronze: Bronze) -> DataFrame:
+def _rows(spark: SparkSession, inputs: Inputs, store: Store) -> DataFrame:
     def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return parse_batches(batches, bronze.read)
+        return parse_batches(batches, store.get)
 
     schema = from_arrow_schema(rows_schema(inputs.table))
     return _frame(spark, _sources(inputs)).mapInArrow(parse, schema)

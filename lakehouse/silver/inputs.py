@@ -101,11 +101,9 @@ def plan_inputs(table: Table, new: Sequence[LedgerObject], old: Iterable[LedgerO
         trusted: Whether the table is known to equal what the merged objects derive. If not, nothing stands for them.
     """
     names = scope_of(table)
-    old = {object_.object_key: object_ for object_ in old}
-    for object_ in new:
-        old.pop(object_.object_key, None)
+    keys = {object_.object_key for object_ in new}
     by_scope: dict[tuple[str, ...], tuple[list[LedgerObject], list[LedgerObject]]] = {}
-    for is_old, objects in enumerate((new, old.values())):
+    for is_old, objects in enumerate((new, [object_ for object_ in old if object_.object_key not in keys])):
         for object_ in objects:
             by_scope.setdefault(tuple(getattr(object_, name) for name in names), ([], []))[is_old].append(object_)
     scopes = sorted(scope for scope, (fresh, _) in by_scope.items() if fresh)

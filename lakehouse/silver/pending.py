@@ -71,6 +71,13 @@ def overlapping(
         return cursor.execute(query, parameters).fetchall()
 
 
+def forget(conn: psycopg.Connection, table: Table) -> None:
+    """Record that *table* holds nothing: all its objects are unmerged, and no version of it is trusted."""
+    with conn.transaction():
+        conn.execute("DELETE FROM lake.progress WHERE table_name = %s", [table.name])
+        conn.execute("UPDATE lake.bronze_object SET merged_at = NULL WHERE family = ANY(%s)", [_families(table)])
+
+
 def mark_without_table(conn: psycopg.Connection, families: Sequence[str]) -> None:
     """Record objects of families that no table holds (borders) as merged: nothing is left to do with them."""
     conn.execute(

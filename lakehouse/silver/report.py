@@ -40,11 +40,16 @@ class TableReport:
     seconds: float = 0.0
 
     def add(self, objects: int, received: int, classes: Counter[str]) -> None:
-        """Add a batch; raise ConservationBroken if the rows do not add up."""
+        """Add a batch."""
         self.objects += objects
         self.received += received
         for name in ("accepted", "unchanged", "revised", "outranked", "quarantined", "vanished"):
             setattr(self, name, getattr(self, name) + classes[name])
+
+    def committed(self, version: int | None, seconds: float) -> None:
+        """Add a commit, None if nothing differed, and the time it took."""
+        self.versions += [] if version is None else [version]
+        self.seconds = round(self.seconds + seconds, 3)
 
 
 @dataclass

@@ -1,0 +1,149 @@
+"""One batch of objects into one table: derived under the table's lock, committed, recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from lakehouse.bronze.ledger import LedgerObject, mark_merged
+from lakehouse.database.progress import read_progress, write_progress
+from lakehouse.engines.delta import Difference, make_equal, table_version
+from lakehouse.market.candle import QUARANTINE
+from lakehouse.market.table import Table
+from lakehouse.silver import pending
+from lakehouse.silver.derive import Outcome, derived, uncovered
+from lakehouse.silver.families import families_of
+from lakehouse.silver.inputs import plan_inputs
+from lakehouse.silver.quarantine import quarantine_difference
+from lakehouse.silver.report import TableReport, check_conservation
+from lakehouse.storage.store import Store
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_NOTHING = Difference("", 0, 0, 0, [])
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run works."""
+
+    spark: SparkSession
+    dsn: str
+    store: Store
+    lake: str
+    run_id: str
+
+
+@dataclass
+class _Attempt:
+    """What the last derivation of a batch found."""
+
+    new: Sequence[LedgerObject] = ()
+    outcome: Outcome | None = None
+    views: ExitStack = field(default_factory=ExitStack)
+
+
+def table_url(lake: str, table: Table) -> str:
+    """Return where *table* lies in the lake: LAKE/silver/candles."""
+    return f"{lake.rstrip('/')}/{table.name.replace('.', '/')}"
+
+
+def merge_batch(
+    place: Place,
+    conn: psycopg.Connection,
+    table: Table,
+    batch: Sequence[LedgerObject],
+    report: TableReport,
+    *,
+    trusted: bool,
+    settles: bool,
+    unmerged_too: bool = False,
+) -> None:
+    """
+    Merge the objects of *batch* that no other worker merged first, and add them to *report*.
+
+    Args:
+        trusted: Whether the table held exactly the merged objects when the run began.
+        settles: Whether the table holds exactly the merged objects afterwards, so that its version may be recorded.
+        unmerged_too: Whether objects that are not merged count as well, as in a rebuild.
+    """
+    began = time.monotonic()
+    url = table_url(place.lake, table)
+    attempt = _Attempt()
+
+    def derive(version: int) -> Difference:
+        new = pending.still_unmerged(conn, batch)
+        if not new:
+            return _NOTHING
+        old = pending.overlapping(conn, table, new, unmerged_too=unmerged_too)
+        still_trusted = trusted and version == (read_progress(conn, table.name) or 0)
+        inputs = plan_inputs(table, new, old, trusted=still_trusted)
+        attempt.views.close()
+        outcome = attempt.views.enter_context(derived(place.spark, inputs, place.store, url, version))
+        check_conservation(table.name, _received(table, new, outcome), outcome.classes)
+        attempt.new, attempt.outcome = new, outcome
+        return outcome.difference
+
+    def record(version: int) -> None:
+        if attempt.outcome:
+            _quarantine(place, attempt.outcome)
+        with conn.transaction():
+            mark_merged(conn, [object_.object_key for object_ in attempt.new])
+            if settles:
+                write_progress(conn, table.name, version, place.run_id)
+
+    with attempt.views:
+        committed = make_equal(place.spark, place.dsn, url, table, place.run_id, derive, record)
+        if attempt.outcome:
+            report.add(len(attempt.new), _received(table, attempt.new, attempt.outcome), attempt.outcome.classes)
+    report.committed(committed, time.monotonic() - began)
+
+
+def drop_uncovered(
+    place: Place,
+    conn: psycopg.Connection,
+    table: Table,
+    everything: Sequence[LedgerObject],
+    report: TableReport,
+) -> None:
+    """Drop the rows of which no object of *everything* speaks, which came from nowhere; record the table's version."""
+    began = time.monotonic()
+    url = table_url(place.lake, table)
+    inputs = plan_inputs(table, everything, [], trusted=False)
+    committed = make_equal(
+        place.spark,
+        place.dsn,
+        url,
+        table,
+        place.run_id,
+        lambda version: uncovered(place.spark, inputs, url, version) if version else _NOTHING,
+        lambda version: write_progress(conn, table.name, version, place.run_id),
+    )
+    report.committed(committed, time.monotonic() - began)
+
+
+def _quarantine(place: Place, outcome: Outcome) -> None:
+    url = table_url(place.lake, QUARANTINE)
+    if outcome.classes["quarantined"] or table_version(url):
+        make_equal(
+            place.spark,
+            place.dsn,
+            url,
+            QUARANTINE,
+            place.run_id,
+            lambda version: quarantine_difference(place.spark, url, version),
+            lambda version: None,
+        )
+
+
+def _received(table: Table, new: Sequence[LedgerObject], outcome: Outcome) -> int:
+    """Rows that arrived by the ledger's count; where that is not of this table's rows, by what was read."""
+    if all(family.proves == "span" for family in families_of(table)):
+        return sum(object_.rows for object_ in new)
+    return outcome.received
