@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     cache_dir: Path | None = Field(default=None, description="downloads that can be made again (lakehouse/cache.py)")
     database_url: SecretStr | None = Field(default=None, description="a PostgreSQL of your own instead of the embedded one")
     bronze_url: str | None = Field(default=None, description="object store of Bronze; a folder in data_dir by default")
+    source: Literal["exchange", "simulator", "recorded"] = Field(default="exchange", description="where the data are from")
     iss_url: str = Field(default=EXCHANGE_URL, description="base address of the exchange's API")
     requests_per_s: float = Field(default=5, ge=0, le=50, description="request budget of all processes; 0 lifts it")
     requests_in_flight: int = Field(default=4, ge=1, le=32, description="requests at a time of all processes")
@@ -33,6 +34,16 @@ class Settings(BaseSettings):
     host: Literal["127.0.0.1", "localhost"] = Field(default="127.0.0.1", description="address of the web server")
     port: int = Field(default=8000, ge=0, le=65535, description="port of the web server; 0 takes a free one")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="warning", description="least level logged")
+
+    @property
+    def bronze_location(self) -> str:
+        """The address of Bronze's object store."""
+        return self.bronze_url or str(self.data_dir.absolute() / "bronze")
+
+    @property
+    def lake(self) -> str:
+        """The root of the Delta tables."""
+        return str(self.data_dir.absolute())
 
 
 def default_data_dir() -> Path:

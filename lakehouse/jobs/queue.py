@@ -274,11 +274,26 @@ def settle(conn: Connection[Any], job_ids: Sequence[int] | None = None) -> list[
     return [row[0] for row in rows]
 
 
-def step_runs(conn: Connection[Any], since: dt.datetime) -> list[dict[str, Any]]:
-    """Return what each station did since *since*: step, started_at, seconds, report."""
+def fail_unfinished(conn: Connection[Any], reason: str, job_id: int | None = None) -> None:
+    """Mark a job, or all jobs that wait for a step they share, as failed for *reason*."""
+    conn.execute(
+        """
+        UPDATE lake.job SET state = 'failed', finished_at = now(), error = concat_ws('; ', error, %s::text)
+        WHERE state IN ('running', 'cancelling', 'queued') AND job_id = coalesce(%s, job_id)
+        """,
+        (reason, job_id),
+    )
+
+
+def steps_of(conn: Connection[Any], job_: Job) -> list[dict[str, Any]]:
+    """Return what each station did while *job_* ran: step, run_id, started_at, finished_at, seconds, report."""
+    if job_.started_at is None:
+        return []
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
-            "SELECT step, run_id, started_at, finished_at, seconds, report FROM lake.step_run"
-            " WHERE started_at >= %s ORDER BY started_at",
-            (since,),
+            """
+            SELECT step, run_id, started_at, finished_at, seconds, report FROM lake.step_run
+            WHERE coalesce(finished_at, now()) >= %s AND started_at <= coalesce(%s, now()) ORDER BY started_at
+            """,
+            (job_.started_at, job_.finished_at),
         ).fetchall()

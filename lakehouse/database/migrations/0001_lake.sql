@@ -117,6 +117,8 @@ CREATE TABLE lake.job_window (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX job_window_job ON lake.job_window (job_id, state);
+CREATE UNIQUE INDEX job_window_once ON lake.job_window
+    (job_id, family, engine, market, board, secid, timeframe, from_at);
 
 CREATE TABLE lake.step_run (
     run_id text NOT NULL,

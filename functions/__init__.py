@@ -1,0 +1,1 @@
+"""The platform's functions: the API and the chain, as small handlers."""

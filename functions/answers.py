@@ -1,0 +1,68 @@
+"""How the API answers: JSON bodies, and for each kind of refusal its status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import orjson
+import structlog
+from chalice.app import Response
+
+from lakehouse.access.roles import NotAllowed, NotLoggedIn
+from lakehouse.access.sessions import LoginFailed, TooManyAttempts
+from lakehouse.market.errors import BadInput, LakehouseError
+from lakehouse.serving.queries import DataMoved
+
+log = structlog.get_logger()
+
+# The first that fits counts.
+STATUS = (
+    (NotLoggedIn, 401, "not_logged_in"),
+    (LoginFailed, 401, "login_failed"),
+    (TooManyAttempts, 429, "too_many_attempts"),
+    (NotAllowed, 403, "not_allowed"),
+    (DataMoved, 409, "data_moved"),
+    (BadInput, 400, "bad_input"),
+)
+
+
+class NotFound(LakehouseError):
+    """There is no such thing."""
+
+
+def answer(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return *body* as JSON; dates as ISO text, instants as ISO text in UTC."""
+    text = orjson.dumps(body, option=orjson.OPT_UTC_Z).decode()
+    return Response(text, status_code=status, headers={"Content-Type": "application/json", **(headers or {})})
+
+
+def refusing(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Turn the errors that a user can act on into answers: ``{"code", "message"}`` and a status."""
+
+    @wraps(view)
+    def wrapped(*args: Any, **kwargs: Any) -> Response:
+        try:
+            return view(*args, **kwargs)
+        except NotFound as error:
+            return answer({"code": "not_found", "message": str(error)}, 404)
+        except LakehouseError as error:
+            for kind, status, code in STATUS:
+                if isinstance(error, kind):
+                    return answer({"code": code, "message": str(error)}, status)
+            raise
+
+    return wrapped
+
+
+def document(body: bytes | None) -> dict[str, Any]:
+    """Return the JSON object of a request's *body*; raise BadInput when it is none."""
+    try:
+        parsed = json.loads(body or b"{}")
+    except ValueError as error:
+        raise BadInput(f"the body is not JSON: {error}") from None
+    if not isinstance(parsed, dict):
+        raise BadInput("the body must be a JSON object")
+    return parsed

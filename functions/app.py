@@ -1,0 +1,157 @@
+"""
+The functions: the API over HTTP, and the chain's steps that ask the exchange.
+
+The same handlers run in the embedded server (host.py), in the embedded worker (embedded.py) and under AWS Lambda. They
+keep nothing between calls. Every one checks the role itself: an authorizer in front is no control.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from chalice.app import Chalice, Response, S3Event, SQSEvent
+
+from functions import context
+from functions.answers import NotFound, answer, document, refusing
+from functions.candles import read_candles
+from functions.requests import address_of, choice_of, integer_of, token_of, user_with
+from lakehouse.access import audit, sessions
+from lakehouse.access.roles import Role
+from lakehouse.jobs import fetching, queue
+from lakehouse.market.errors import BadInput
+from lakehouse.serving import queries
+
+app = Chalice(app_name="lakehouse")
+
+
+@app.route("/v1/health")
+@refusing
+def health() -> Response:
+    with context.pool().connection() as conn:
+        publication = queries.publication(conn)
+    return answer({"status": "ok", "source": context.settings().source, "data_version": publication.data_version})
+
+
+@app.route("/v1/login", methods=["POST"])
+@refusing
+def login() -> Response:
+    body = document(app.current_request.raw_body)
+    name, password = body.get("user"), body.get("password")
+    if not isinstance(name, str) or not isinstance(password, str):
+        raise BadInput('the body must be {"user": "...", "password": "..."}')
+    with context.pool().connection() as conn:
+        session = sessions.login(conn, name, password, address_of(app.current_request))
+        audit.record(conn, session.user, "login", name, {}, "done", address_of(app.current_request))
+    cookie = f"lakehouse_session={session.token}; Path=/; HttpOnly; SameSite=Lax"
+    return answer(
+        {
+            "user": session.user.name,
+            "role": str(session.user.role),
+            "token": session.token,
+            "expires_at": session.expires_at,
+        },
+        headers={"Set-Cookie": cookie, "Cache-Control": "no-store"},
+    )
+
+
+@app.route("/v1/logout", methods=["POST"])
+@refusing
+def logout() -> Response:
+    with context.pool().connection() as conn:
+        user = user_with(conn, app.current_request, Role.VIEWER)
+        sessions.logout(conn, token_of(app.current_request))
+        audit.record(conn, user, "logout", user.name, {}, "done", address_of(app.current_request))
+    return answer({}, headers={"Set-Cookie": "lakehouse_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"})
+
+
+@app.route("/v1/ingest", methods=["POST"])
+@refusing
+def ingest() -> Response:
+    with context.pool().connection() as conn:
+        user = user_with(conn, app.current_request, Role.ADMIN, "ingest")
+        request = queue.IngestRequest.parse(document(app.current_request.raw_body))
+        job_id = queue.submit_ingest(conn, request, user.name)
+        detail = {**request.model_dump(mode="json", by_alias=True), "job_id": job_id}
+        target = " ".join(request.instruments)[:200]
+        audit.record(conn, user, "ingest", target, detail, "queued", address_of(app.current_request))
+    return answer({"job_id": job_id}, 202)
+
+
+@app.route("/v1/jobs")
+@refusing
+def jobs() -> Response:
+    limit = integer_of(app.current_request, "limit", 50, 1, 500)
+    with context.pool().connection() as conn:
+        user_with(conn, app.current_request, Role.ANALYST)
+        return answer({"jobs": [_shown(job) for job in queue.jobs(conn, limit)]})
+
+
+@app.route("/v1/jobs/{job_id}")
+@refusing
+def job(job_id: str) -> Response:
+    with context.pool().connection() as conn:
+        user_with(conn, app.current_request, Role.ANALYST)
+        found = _job(conn, job_id)
+        windows = queue.windows(conn, found.job_id)
+        steps = queue.steps_of(conn, found)
+    return answer({**_shown(found), "windows": windows, "steps": steps})
+
+
+@app.route("/v1/jobs/{job_id}/cancel", methods=["POST"])
+@refusing
+def cancel(job_id: str) -> Response:
+    with context.pool().connection() as conn:
+        user = user_with(conn, app.current_request, Role.ADMIN, "cancel")
+        state = queue.cancel(conn, _job(conn, job_id).job_id)
+        audit.record(conn, user, "cancel", f"job {job_id}", {}, state, address_of(app.current_request))
+    return answer({"job_id": int(job_id), "state": state})
+
+
+@app.route("/v1/instruments")
+@refusing
+def instruments() -> Response:
+    text = (app.current_request.query_params or {}).get("q")
+    with context.pool().connection() as conn:
+        user_with(conn, app.current_request, Role.VIEWER)
+        return answer({"instruments": queries.instruments(conn, text)})
+
+
+@app.route("/v1/candles")
+@refusing
+def candles() -> Response:
+    form = choice_of(app.current_request, "format", ("json", "csv"))
+    with context.pool().connection() as conn:
+        user_with(conn, app.current_request, Role.VIEWER)
+        return read_candles(conn, app.current_request, form)
+
+
+@app.on_sqs_message(queue="lakehouse-ingest", batch_size=1, name="ingest_step")
+def ingest_step(event: SQSEvent) -> None:
+    for record in event:
+        fetching.plan_ingest(context.fetching(), json.loads(record.body)["job_id"])
+
+
+@app.on_sqs_message(queue="lakehouse-fetch", batch_size=1)
+def fetch(event: SQSEvent) -> None:
+    for record in event:
+        message = json.loads(record.body)
+        scheduler = context.settings().dask_scheduler
+        fetching.fetch_batch(context.fetching(), message["job_id"], message["window_ids"], scheduler)
+
+
+@app.on_s3_event(bucket="lakehouse-bronze", events=["s3:ObjectCreated:*"], prefix="iss/")
+def landed(event: S3Event) -> None:
+    with context.pool().connection() as conn:
+        fetching.object_landed(conn, event.key)
+
+
+def _job(conn: Any, job_id: str) -> queue.Job:
+    found = queue.job(conn, int(job_id)) if job_id.isascii() and job_id.isdigit() and len(job_id) < 18 else None
+    if found is None:
+        raise NotFound(f"there is no job {job_id}")
+    return found
+
+
+def _shown(job: queue.Job) -> dict[str, Any]:
+    return {**vars(job), "seconds_left": job.seconds_left}

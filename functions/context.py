@@ -1,0 +1,46 @@
+"""What handlers share within a process: settings and a pool. Nothing of a call is kept here."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from lakehouse.bronze.fetch import FetchContext
+from lakehouse.database.connection import pool as open_pool
+from lakehouse.market.errors import BadInput
+from lakehouse.settings import Settings, load_settings
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return the settings of this process."""
+    return load_settings()
+
+
+def dsn() -> str:
+    """Return the address of the database; raise BadInput when there is none."""
+    url = settings().database_url
+    if url is None:
+        raise BadInput("LAKEHOUSE_DATABASE_URL is not set: functions need a database")
+    return url.get_secret_value()
+
+
+@lru_cache(maxsize=1)
+def pool() -> ConnectionPool[Connection[Any]]:
+    """Return the pool of connections that act as the app's role."""
+    return open_pool(dsn(), "lakehouse_app", 1, 16)
+
+
+def fetching() -> FetchContext:
+    """Return what a fetch needs to know, from the settings."""
+    chosen = settings()
+    return FetchContext(
+        iss_url=chosen.iss_url,
+        dsn=dsn(),
+        store_url=chosen.bronze_location,
+        rate_per_s=chosen.requests_per_s,
+        in_flight=chosen.requests_in_flight,
+    )

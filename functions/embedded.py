@@ -1,0 +1,77 @@
+"""
+The handlers without AWS: messages of the queue become the events that the handlers would get there.
+
+``python -m functions.embedded worker`` serves the queue `io`; ``python -m functions.embedded api`` serves HTTP alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import uvicorn
+from a2wsgi import WSGIMiddleware
+
+from functions import context
+from functions.app import app, fetch, ingest_step, landed
+from functions.host import wsgi_app
+from lakehouse.jobs.consumer import consume
+from lakehouse.lifeline import end_with_parent
+from lakehouse.logs import configure_logs
+from lakehouse.market.errors import LakehouseError
+
+# Messages at a time of one worker: a batch being fetched must not hold up planning or the news of landed objects.
+CONCURRENCY = 4
+
+
+def queue_event(message: dict[str, Any]) -> dict[str, Any]:
+    """Return the event of a queue that holds one message."""
+    return {"Records": [{"body": json.dumps(message), "receiptHandle": "", "eventSource": "lakehouse:queue"}]}
+
+
+def storage_event(bucket: str, object_key: str) -> dict[str, Any]:
+    """Return the event of a store that has a new object, as S3 sends it."""
+    record = {"eventSource": "lakehouse:storage", "eventName": "ObjectCreated:Put"}
+    return {"Records": [{**record, "s3": {"bucket": {"name": bucket}, "object": {"key": object_key}}}]}
+
+
+def run_worker() -> None:
+    """Serve the queue `io` until told to stop."""
+    consume(
+        context.dsn(),
+        "io",
+        {
+            "ingest": lambda message: ingest_step(queue_event(message), None),
+            "fetch": lambda message: fetch(queue_event(message), None),
+            "landed": lambda message: landed(storage_event("lakehouse-bronze", message["object_key"]), None),
+        },
+        CONCURRENCY,
+    )
+
+
+def run_api() -> None:
+    """Serve the API alone, without the pages, at the root of the configured port."""
+    settings = context.settings()
+    application: Any = WSGIMiddleware(wsgi_app(app), workers=8)
+    uvicorn.run(application, host=settings.host, port=settings.port, log_level="warning", lifespan="off")
+
+
+def main() -> int:
+    """Run what the argument names; 1 with one line on standard error when it cannot."""
+    roles = {"worker": run_worker, "api": run_api}
+    if len(sys.argv) != 2 or sys.argv[1] not in roles:
+        sys.stderr.write(f"usage: python -m functions.embedded {'|'.join(roles)}\n")
+        return 2
+    end_with_parent()
+    try:
+        configure_logs(context.settings().log_level)
+        roles[sys.argv[1]]()
+    except LakehouseError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

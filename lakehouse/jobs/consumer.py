@@ -1,0 +1,91 @@
+"""Workers: processes that take messages from the queue and run a function for each (Procrastinate)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from procrastinate import App, PsycopgConnector, RetryStrategy
+from procrastinate.job_context import JobContext
+
+from lakehouse.database.connection import connect
+from lakehouse.jobs.queue import QUEUE, fail_unfinished
+
+log = structlog.get_logger()
+
+Step = Callable[[dict[str, Any]], None]
+
+ATTEMPTS = 4
+_HEARTBEAT_S = 5
+_DEAD_AFTER_S = 20
+# Procrastinate's own logger prints a traceback for each; ours says it once, with the job.
+_GRACE_S = 3
+
+
+def consume(dsn: str, queue: str, steps: Mapping[str, Step], concurrency: int = 1) -> None:
+    """
+    Run the steps of *queue* until SIGTERM or SIGINT.
+
+    A step that fails is tried again after 2, 4 and 8 s; when it has failed for good, the jobs that wait for it say why.
+    Messages of workers that died are taken up at the start and every few seconds.
+    """
+    app = App(connector=PsycopgConnector(conninfo=dsn, min_size=1, max_size=concurrency + 3))
+    for name, step in steps.items():
+        if QUEUE[name] != queue:
+            raise ValueError(f"step {name} belongs to queue {QUEUE[name]}, not {queue}")
+        retry = RetryStrategy(max_attempts=ATTEMPTS - 1, exponential_wait=2)
+        app.task(name=name, queue=queue, retry=retry, pass_context=True)(_guarded(dsn, step))
+    asyncio.run(_work(app, queue, concurrency))
+
+
+async def _work(app: App, queue: str, concurrency: int) -> None:
+    async with app.open_async():
+        rescuer = asyncio.create_task(_rescue(app, queue))
+        try:
+            await app.run_worker_async(
+                queues=[queue],
+                concurrency=concurrency,
+                delete_jobs="successful",
+                fetch_job_polling_interval=2,
+                update_heartbeat_interval=_HEARTBEAT_S,
+                stalled_worker_timeout=_DEAD_AFTER_S,
+                shutdown_graceful_timeout=_GRACE_S,
+            )
+        finally:
+            rescuer.cancel()
+
+
+async def _rescue(app: App, queue: str) -> None:
+    """Put the messages of dead workers back into the queue; Procrastinate leaves that to us."""
+    while True:
+        for job in await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_DEAD_AFTER_S):
+            log.warning("jobs.message_of_dead_worker", task=job.task_name, id=job.id)
+            await app.job_manager.retry_job(job)
+        await asyncio.sleep(_HEARTBEAT_S)
+
+
+def _guarded(dsn: str, step: Step) -> Callable[..., None]:
+    def run(context: JobContext, **arguments: Any) -> None:
+        try:
+            step(arguments)
+        except Exception as error:
+            name, attempt = context.job.task_name, context.job.attempts + 1
+            log.exception("jobs.step_failed", task=name, attempt=attempt, of=ATTEMPTS, **arguments)
+            if attempt >= ATTEMPTS:
+                with connect(dsn, "lakehouse_app") as conn:
+                    fail_unfinished(conn, f"{name} failed {attempt} times: {error}", arguments.get("job_id"))
+            raise
+
+    return run
+
+
+def forget_dead_workers(dsn: str) -> None:
+    """
+    Forget all workers, at a start when none can be alive, so that their messages are taken up at once.
+
+    Call it only where one supervisor owns all workers of the database.
+    """
+    with connect(dsn) as conn:
+        conn.execute("DELETE FROM procrastinate_workers")

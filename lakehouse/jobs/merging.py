@@ -1,0 +1,93 @@
+"""The steps of the chain that need Spark: Bronze to Silver to Gold, and Gold into PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import structlog
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from lakehouse.database.connection import connect
+from lakehouse.gold.build import build_gold, rebuild_gold
+from lakehouse.jobs.queue import enqueue, settle
+from lakehouse.serving.publish import publish_gold, rebuild_serving
+from lakehouse.silver.merge import merge_bronze, rebuild_silver
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = structlog.get_logger()
+
+Station = Literal["silver", "gold", "serving"]
+
+
+@dataclass(frozen=True)
+class Lakeside:
+    """What the steps work on: a warm Spark session, the database, Bronze's store and the root of the tables."""
+
+    spark: SparkSession
+    dsn: str
+    bronze_url: str
+    lake: str
+
+
+def merge(place: Lakeside) -> None:
+    """Take everything that is unmerged into Silver, bring Gold up to date with it, and ask for a publish."""
+    _step(place, "silver", lambda run_id: merge_bronze(place.spark, place.dsn, place.bronze_url, place.lake, run_id=run_id))
+    _step(place, "gold", lambda run_id: build_gold(place.spark, place.dsn, place.lake, run_id=run_id))
+    with connect(place.dsn, "lakehouse_app") as conn:
+        enqueue(conn, "publish", {}, only_one=True)
+
+
+def publish(place: Lakeside) -> None:
+    """Publish Gold to PostgreSQL, and finish the jobs whose last rows that were."""
+    with connect(place.dsn, "lakehouse_app") as conn:
+        built_until = _last_build(conn)
+    _step(place, "serving", lambda run_id: publish_gold(place.dsn, place.lake, run_id=run_id))
+    with connect(place.dsn, "lakehouse_app") as conn:
+        conn.execute(
+            "UPDATE lake.bronze_object SET published_at = now() WHERE published_at IS NULL AND merged_at <= %s",
+            (built_until,),
+        )
+        settle(conn)
+
+
+def rebuild(place: Lakeside, station: Station) -> None:
+    """Build one station anew from the one before it, where it lies; whoever reads keeps reading."""
+    builds: dict[Station, Callable[[str], Any]] = {
+        "silver": lambda run_id: rebuild_silver(place.spark, place.dsn, place.bronze_url, place.lake, run_id=run_id),
+        "gold": lambda run_id: rebuild_gold(place.spark, place.dsn, place.lake, run_id=run_id),
+        "serving": lambda run_id: rebuild_serving(place.dsn, place.lake, run_id=run_id),
+    }
+    _step(place, f"rebuild {station}", builds[station])
+    with connect(place.dsn, "lakehouse_app") as conn:
+        enqueue(conn, "publish" if station == "gold" else "merge", {}, only_one=True)
+
+
+def _step(place: Lakeside, step: str, build: Callable[[str], Any]) -> None:
+    """Run one step and write down what it did: the rows that page, CLI and API show."""
+    run_id = f"{step.replace(' ', '-')}-{uuid.uuid4().hex[:12]}"
+    began = time.monotonic()
+    with connect(place.dsn, "lakehouse_app") as conn:
+        conn.execute("INSERT INTO lake.step_run (run_id, step, started_at) VALUES (%s, %s, now())", (run_id, step))
+    report = build(run_id)
+    seconds = round(time.monotonic() - began, 3)
+    with connect(place.dsn, "lakehouse_app") as conn:
+        conn.execute(
+            "UPDATE lake.step_run SET finished_at = now(), seconds = %s, report = %s WHERE run_id = %s",
+            (seconds, Jsonb(asdict(report)), run_id),
+        )
+    log.info("jobs.step_done", step=step, run_id=run_id, seconds=seconds)
+
+
+def _last_build(conn: Connection[Any]) -> Any:
+    """Return when the last finished build of Gold began: what was merged before is in it."""
+    row = conn.execute(
+        "SELECT max(started_at) FROM lake.step_run WHERE step IN ('gold', 'rebuild gold') AND finished_at IS NOT NULL"
+    ).fetchone()
+    return row[0] if row else None
