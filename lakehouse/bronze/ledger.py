@@ -119,10 +119,11 @@ def rebuild(conn: Connection, store: Store) -> int:
     Make the ledger what the objects of *store* say, in one transaction; return how many there are.
 
     Objects known before keep their merged_at. Failures left no object and are forgotten: their dates are due anyway.
+    Whoever lands meanwhile waits, and records his object afterwards.
     """
-    landed = [(key, decode_trailer(store.get(key))) for key in store.list("iss/")]
     with conn.transaction():
         conn.execute("LOCK TABLE lake.bronze_object, lake.coverage IN EXCLUSIVE MODE")
+        landed = [(key, decode_trailer(store.get(key))) for key in store.list("iss/")]
         keys = [key for key, _ in landed]
         conn.execute("DELETE FROM lake.bronze_object WHERE rank >= 0 AND NOT object_key = ANY(%s)", [keys])
         conn.execute("DELETE FROM lake.coverage")

@@ -54,20 +54,20 @@ async def candle_pages(
     Source:
         https://iss.moex.com/iss/reference/46
     """
-    start, page_rows, was_short, last = 0, 0, False, ""
+    start, page_rows, short, last = 0, 0, 0, ""
     while True:
         answer = await fetch_candle_page(client, instrument, timeframe, from_, till, start)
         block = read_block(answer, "candles", (*VALUES, "begin", "end"))
         check_types(answer, block, VALUES, NUMBER_OR_NULL)
         keys = key_column(answer, block, "begin", 19)
         name = f"{instrument} {timeframe} {from_:%Y-%m-%dT%H:%M}..{till}: the page from row {start}"
-        if keys and was_short:
-            raise PagingBroken(f"{name} follows a page of fewer rows than {page_rows}: rows were lost between them")
+        if keys and short:
+            raise PagingBroken(f"{name} follows a short page of {short} rows: rows were lost between them")
         _check_order(name, keys, last)
         check_span(name, keys, f"{from_:%Y-%m-%d %H:%M:%S}", till)
         page_rows = page_rows or len(keys)
-        was_short = len(keys) < max(page_rows, PAGE_ROWS)
-        end = border_end(answer) if keys and was_short else None
+        short = len(keys) if len(keys) < max(page_rows, PAGE_ROWS) else 0
+        end = border_end(answer) if short else None
         proof = _end_proof(keys, timeframe, end)
         yield Page(answer, block, keys, proof)
         if proof:

@@ -124,13 +124,26 @@ class IssClient:
     async def _ask(self, url: str, params: Mapping[str, str | int]) -> Answer:
         self.requests += 1
         try:
-            async with self._session.get(url, params=params) as response:
+            async with self._session.get(url, params=params, middlewares=[_sent_once()]) as response:
                 body = await response.read()
         except TimeoutError as error:
             raise IssUnavailable(f"{_full(url, params)}: no answer in {self._patience.timeout_s:g} s") from error
         except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
             raise IssUnavailable(f"{_full(url, params)}: {type(error).__name__}: {error}") from error
         return _answer(response, body)
+
+
+def _sent_once() -> aiohttp.ClientMiddlewareType:
+    """Keep aiohttp from sending a request again by itself when a connection breaks: that is not in the budget."""
+    sent: set[str] = set()
+
+    async def send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if str(request.url) in sent:
+            raise aiohttp.ServerDisconnectedError
+        sent.add(str(request.url))
+        return await handler(request)
+
+    return send
 
 
 def _answer(response: aiohttp.ClientResponse, body: bytes) -> Answer:
