@@ -1,0 +1,45 @@
+"""Roles, and the question whether one suffices."""
+
+from __future__ import annotations
+
+from enum import Enum
+from functools import total_ordering
+from typing import TYPE_CHECKING
+
+from lakehouse.market.errors import LakehouseError
+
+if TYPE_CHECKING:
+    from lakehouse.access.users import User
+
+
+class NotLoggedIn(LakehouseError):
+    """Nobody is logged in, or the session is over."""
+
+
+class NotAllowed(LakehouseError):
+    """The user's role does not reach."""
+
+
+@total_ordering
+class Role(Enum):
+    """What a user may do, ordered: each role may do all that the ones before it may."""
+
+    VIEWER = "viewer"
+    ANALYST = "analyst"
+    ADMIN = "admin"
+
+    def __str__(self) -> str:
+        return self.value
+
+    def __lt__(self, other: Role) -> bool:
+        order = list(Role)
+        return order.index(self) < order.index(other)
+
+
+def require(user: User | None, role: Role) -> User:
+    """Return *user*, who has at least *role*; raise NotLoggedIn or NotAllowed."""
+    if user is None:
+        raise NotLoggedIn("log in first: there is no session, or it is over")
+    if user.role < role:
+        raise NotAllowed(f"this needs the role {role}, and {user.name} is {user.role}: ask an admin")
+    return user
