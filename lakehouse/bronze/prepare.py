@@ -26,13 +26,14 @@ def instrument_windows(
     reread: bool = False,
 ) -> list[Window]:
     """
-    Return the windows of an instrument's candles and end-of-day rows that are due; see `plan_windows`.
+    Return the windows of an instrument's candles that are due; see `plan_windows`. With 1d come the end-of-day rows.
 
     Raises:
         IssError: if the exchange does not tell its borders.
     """
     windows: list[Window] = []
-    for series in (*(candle_series(instrument, timeframe) for timeframe in timeframes), history_series(instrument)):
+    history = [history_series(instrument)] if Timeframe.DAY in timeframes else []
+    for series in (*(candle_series(instrument, timeframe) for timeframe in timeframes), *history):
         border = read_border(context, series, now)
         with context.connect() as conn:
             known = coverage(conn, series)
