@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from typing import Any
+from urllib.parse import quote_plus
 
 import uvicorn
 from a2wsgi import WSGIMiddleware
@@ -33,7 +34,7 @@ def queue_event(message: dict[str, Any]) -> dict[str, Any]:
 def storage_event(bucket: str, object_key: str) -> dict[str, Any]:
     """Return the event of a store that has a new object, as S3 sends it."""
     record = {"eventSource": "lakehouse:storage", "eventName": "ObjectCreated:Put"}
-    return {"Records": [{**record, "s3": {"bucket": {"name": bucket}, "object": {"key": object_key}}}]}
+    return {"Records": [{**record, "s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(object_key)}}}]}
 
 
 def run_worker() -> None:

@@ -68,7 +68,11 @@ class IngestRequest(BaseModel):
 
 @dataclass(frozen=True)
 class Job:
-    """A job and how far it is: counts of windows, and of pages and rows read from the exchange so far."""
+    """
+    A job and how far it is: counts of windows, and of pages and rows read from the exchange so far.
+
+    A window is done when it lies in Bronze, then merged into Silver, then published in PostgreSQL.
+    """
 
     job_id: int
     kind: str
@@ -84,6 +88,8 @@ class Job:
     windows_done: int
     windows_failed: int
     windows_cancelled: int
+    windows_merged: int
+    windows_published: int
     pages: int
     rows: int
 
@@ -169,8 +175,9 @@ _JOB: LiteralString = """
         count(*) FILTER (WHERE w.state = 'landed')::int AS windows_done,
         count(*) FILTER (WHERE w.state = 'failed')::int AS windows_failed,
         count(*) FILTER (WHERE w.state = 'cancelled')::int AS windows_cancelled,
+        count(o.merged_at)::int AS windows_merged, count(o.published_at)::int AS windows_published,
         coalesce(sum(w.pages), 0)::int AS pages, coalesce(sum(w.rows), 0)::int AS rows
-    FROM lake.job j LEFT JOIN lake.job_window w USING (job_id)
+    FROM lake.job j LEFT JOIN lake.job_window w USING (job_id) LEFT JOIN lake.bronze_object o USING (object_key)
 """
 
 

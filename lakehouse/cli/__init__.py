@@ -1,0 +1,40 @@
+"""The command ``lakehouse``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from lakehouse.cli.demo import demo
+from lakehouse.cli.jobs import ingest, jobs
+from lakehouse.cli.platform import rebuild, simulator, up
+from lakehouse.cli.sql import sql
+from lakehouse.cli.users import users
+from lakehouse.logs import configure_logs
+from lakehouse.market.errors import LakehouseError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="moex-lakehouse")
+def lakehouse() -> None:
+    """History of the Moscow Exchange you can trust: every candle, revised when the exchange revises."""
+    configure_logs("error")
+
+
+for command in (demo, up, ingest, jobs, sql, users, simulator, rebuild):
+    lakehouse.add_command(command)
+
+
+def main() -> None:
+    """Run the command; exit 0 done, 1 failed, 2 wrong usage. LAKEHOUSE_LOG_LEVEL=debug shows where an error arose."""
+    try:
+        lakehouse(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except LakehouseError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)

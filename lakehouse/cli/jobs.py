@@ -1,0 +1,155 @@
+"""``lakehouse ingest`` and ``lakehouse jobs``."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from psycopg import Connection
+from rich.console import Console
+from rich.table import Table
+
+from lakehouse.access import audit
+from lakehouse.cli.options import data_option, operator
+from lakehouse.database.connection import connect
+from lakehouse.jobs import queue
+from lakehouse.market.errors import LakehouseError
+from lakehouse.market.timeframe import Timeframe
+from lakehouse.settings import load_settings
+from lakehouse.up import running_dsn, with_settings
+
+_DATE = click.DateTime(["%Y-%m-%d"])
+
+
+@click.command()
+@click.argument("secids", nargs=-1, required=True, metavar="SECID...")
+@click.option("--timeframe", "timeframes", multiple=True, default=["1d"], type=click.Choice([*Timeframe]), help="May be repeated.")
+@click.option("--from", "from_", type=_DATE, help="First Moscow date (default: the start of the series).")
+@click.option("--till", type=_DATE, help="Last Moscow date (default: today at the exchange).")
+@click.option("--reread", is_flag=True, help="Read again what is final, too: finds old revisions. Needs --from.")
+@click.option("--wait/--no-wait", default=True, help="Wait until the job is over.")
+@data_option
+def ingest(
+    secids: Sequence[str],
+    timeframes: Sequence[str],
+    from_: dt.datetime | None,
+    till: dt.datetime | None,
+    reread: bool,
+    wait: bool,
+    data: Path | None,
+) -> None:
+    """Read candles of SECID... from the exchange, all the way to PostgreSQL."""
+    document = {
+        "instruments": list(secids),
+        "timeframes": list(timeframes),
+        "from": from_.date() if from_ else None,
+        "till": till.date() if till else None,
+        "reread": reread,
+    }
+    request = queue.IngestRequest.parse(document)
+    with _connected(data) as conn:
+        user = operator()
+        job_id = queue.submit_ingest(conn, request, user.name)
+        audit.record(conn, user, "ingest", " ".join(secids)[:200], {"job_id": job_id}, "queued", "")
+        click.echo(f"job {job_id} is queued", err=True)
+        if wait:
+            _report(_until_over(conn, job_id))
+
+
+@click.group(invoke_without_command=True)
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
+@click.pass_context
+def jobs(context: click.Context, data: Path | None, as_json: bool) -> None:
+    """Show the newest jobs; or one of them, cancel or retry it."""
+    context.obj = data
+    if context.invoked_subcommand is None:
+        with _connected(data) as conn:
+            _print_jobs(queue.jobs(conn), as_json)
+
+
+@jobs.command()
+@click.argument("job_id", type=int)
+@click.pass_obj
+def show(data: Path | None, job_id: int) -> None:
+    """Show a job with its windows and what each station did, as JSON."""
+    with _connected(data) as conn:
+        found = _job(conn, job_id)
+        document = {**vars(found), "windows": queue.windows(conn, job_id), "steps": queue.steps_of(conn, found)}
+    click.echo(json.dumps(document, default=_plain, indent=2, ensure_ascii=False))
+
+
+@jobs.command()
+@click.argument("job_id", type=int)
+@click.pass_obj
+def cancel(data: Path | None, job_id: int) -> None:
+    """Stop a job at the next page of what it reads."""
+    with _connected(data) as conn:
+        state = queue.cancel(conn, job_id)
+        audit.record(conn, operator(), "cancel", f"job {job_id}", {}, state, "")
+    click.echo(f"job {job_id} is {state}")
+
+
+@jobs.command()
+@click.argument("job_id", type=int, required=False)
+@click.option("--failed", is_flag=True, help="Of all jobs (without JOB_ID).")
+@click.pass_obj
+def retry(data: Path | None, job_id: int | None, failed: bool) -> None:
+    """Queue again exactly the windows of a job that failed."""
+    if job_id is None and not failed:
+        raise click.UsageError("say which job, or --failed for all")
+    with _connected(data) as conn:
+        retried = queue.retry_failed(conn, job_id)
+        audit.record(conn, operator(), "retry", f"jobs {retried}", {}, "queued", "")
+    click.echo(f"queued again: {', '.join(map(str, retried)) or 'nothing, as nothing had failed'}")
+
+
+def _connected(data: Path | None) -> Connection[Any]:
+    return connect(running_dsn(with_settings(load_settings(), data_dir=data)))
+
+
+def _job(conn: Connection[Any], job_id: int) -> queue.Job:
+    found = queue.job(conn, job_id)
+    if found is None:
+        raise LakehouseError(f"there is no job {job_id}: `lakehouse jobs` lists them")
+    return found
+
+
+def _until_over(conn: Connection[Any], job_id: int) -> queue.Job:
+    while not (found := _job(conn, job_id)).is_over:
+        time.sleep(0.3)
+    return found
+
+
+def _report(found: queue.Job) -> None:
+    click.echo(f"job {found.job_id} {found.state}: {found.windows_done} windows, {found.pages} pages, {found.rows} rows")
+    if found.state == "failed":
+        raise LakehouseError(found.error or f"{found.windows_failed} windows failed: lakehouse jobs show {found.job_id}")
+
+
+def _print_jobs(found: Sequence[queue.Job], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([vars(job) for job in found], default=_plain, ensure_ascii=False))
+        return
+    table = Table(box=None)
+    for name in ("job", "state", "by", "windows", "failed", "pages", "rows", "created", "error"):
+        table.add_column(name)
+    for job in found:
+        done = f"{job.windows_done}/{job.windows_total}"
+        cells = (job.job_id, job.state, job.requested_by, done, job.windows_failed, job.pages, job.rows)
+        table.add_row(*map(str, cells), f"{job.created_at:%Y-%m-%d %H:%M:%S}", (job.error or "")[:80])
+    Console().print(table)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"{type(value)} is not JSON")

@@ -1,0 +1,71 @@
+"""What ``lakehouse demo --once --json`` prints: counts, seconds and content hashes, read from where the data lie."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from psycopg import Connection
+
+from lakehouse.cli.progress import seconds_by_station
+from lakehouse.database.connection import connect
+from lakehouse.jobs.queue import Job
+from lakehouse.market.candle import CANDLES, FACT_CANDLE, HISTORY, QUARANTINE
+from lakehouse.silver.content_hash import content_hash
+from lakehouse.up import Platform
+
+
+def summary(platform: Platform, jobs: Sequence[Job], started_s: float, total_s: float) -> dict[str, Any]:
+    """Return the JSON object of docs/dictionary.md, section "The demo's summary"."""
+    lake = platform.plan.settings.lake
+    silver = [(f"{lake}/silver/candles", CANDLES, True), (f"{lake}/silver/history", HISTORY, True)]
+    gold = [(f"{lake}/gold/fact_candle", FACT_CANDLE, False)]
+    stats = _simulator_stats(platform.iss_url)
+    with connect(platform.dsn) as conn:
+        seconds = {"start": round(started_s, 2), **seconds_by_station(conn, jobs), "total": round(total_s, 2)}
+        return {
+            "engine": f"spark {_spark_version()} {platform.plan.settings.spark_master}",
+            "instruments": _count(conn, "SELECT count(*) FROM gold.dim_instrument"),
+            "requests": stats["requests"],
+            "pages": stats["pages"],
+            "bronze_objects": _count(conn, "SELECT count(*) FROM lake.bronze_object"),
+            "silver_rows": sum(_current_rows(url) for url, _, _ in silver),
+            "quarantined_rows": _rows(f"{lake}/{QUARANTINE.name.replace('.', '/')}"),
+            "gold_rows": _rows(gold[0][0]),
+            "postgres_rows": _count(conn, "SELECT count(*) FROM gold.fact_candle"),
+            "seconds": seconds,
+            "silver_hash": content_hash(silver),
+            "gold_hash": content_hash(gold),
+        }
+
+
+def _count(conn: Connection[Any], query: str) -> int:
+    row = conn.execute(query).fetchone()  # type: ignore[call-overload]
+    return int(row[0]) if row else 0
+
+
+def _rows(url: str) -> int:
+    return int(DeltaTable(url).to_pyarrow_dataset().count_rows())
+
+
+def _current_rows(url: str) -> int:
+    return int(DeltaTable(url).to_pyarrow_dataset().count_rows(filter=pc.field("known_till").is_null()))
+
+
+def _simulator_stats(iss_url: str) -> dict[str, int]:
+    with urllib.request.urlopen(f"{iss_url.removesuffix('/iss')}/_simulator/stats", timeout=10) as answer:
+        stats = json.load(answer)
+    return {
+        "requests": sum(stats["requests"].values()),
+        "pages": stats["pages"]["candles"] + stats["pages"]["history"],
+    }
+
+
+def _spark_version() -> str:
+    from importlib.metadata import version
+
+    return version("pyspark")

@@ -1,0 +1,127 @@
+"""``lakehouse up``, ``simulator`` and ``rebuild``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from psycopg import Connection
+
+from lakehouse.bronze.ledger import rebuild as rebuild_ledger
+from lakehouse.cli.options import data_option, ending_on_sigterm
+from lakehouse.database.connection import connect
+from lakehouse.jobs.queue import enqueue
+from lakehouse.market.errors import BadInput, LakehouseError
+from lakehouse.settings import load_settings
+from lakehouse.storage.store import open_store
+from lakehouse.up import Plan, Platform, running, running_dsn, stamped_plan, with_settings
+
+_POLL_S = 0.3
+
+
+@click.command()
+@data_option
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the pages and the API (default 8000; 0 takes a free one).")
+@click.option("--spark", "spark_master", help="Spark master, such as spark://host:7077 (default local[*]).")
+def up(data: Path | None, port: int | None, spark_master: str | None) -> None:
+    """Run the platform against the exchange until Ctrl-C."""
+    settings = with_settings(load_settings(), data_dir=data, port=port, spark_master=spark_master)
+    with ending_on_sigterm(), running(Plan(settings)) as platform:
+        greet(platform)
+        click.echo("Next:     lakehouse ingest SBER --timeframe 1d\nStop:     Ctrl-C")
+        wait(platform)
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def simulator(arguments: tuple[str, ...]) -> None:
+    """Run an exchange that speaks ISS, with made data; see `lakehouse simulator --help`."""
+    sys.exit(subprocess.call([sys.executable, "-m", "lakehouse.simulator", *arguments]))
+
+
+@click.command()
+@click.argument("station", type=click.Choice(["ledger", "silver", "gold", "serving"]))
+@data_option
+def rebuild(station: str, data: Path | None) -> None:
+    """
+    Build STATION anew from the one before it, where it lies: readers go on reading.
+
+    ledger comes from Bronze, silver from Bronze, gold from silver, serving (PostgreSQL) from gold. Starts what it needs if
+    no platform runs.
+    """
+    settings = with_settings(load_settings(), data_dir=data)
+    try:
+        dsn = running_dsn(settings)
+    except BadInput:
+        with ending_on_sigterm(), running(stamped_plan(settings, web="none", fetches=False)) as platform:
+            _rebuild(platform.dsn, station, settings.bronze_location, platform)
+    else:
+        _rebuild(dsn, station, settings.bronze_location, None)
+
+
+def greet(platform: Platform) -> None:
+    """Say where the pages are and, at the first start, who may enter."""
+    click.echo(f"Pages:    {platform.web_url}\nAPI:      {platform.api_url}/v1")
+    if platform.password:
+        click.echo(f"User:     admin\nPassword: {platform.password}   (shown once; change it: lakehouse users password admin)")
+    else:
+        click.echo("User:     admin   (password as shown at the first start; lost: lakehouse users password admin)")
+
+
+def wait(platform: Platform) -> None:
+    """Keep the platform running until Ctrl-C."""
+    try:
+        platform.wait()
+    except KeyboardInterrupt:
+        click.echo("Stopping", err=True)
+
+
+def _rebuild(dsn: str, station: str, bronze_url: str, platform: Platform | None) -> None:
+    began = time.monotonic()
+    with connect(dsn) as conn:
+        if station == "ledger":
+            objects = rebuild_ledger(conn, open_store(bronze_url))
+            click.echo(f"ledger: {objects} objects read in {time.monotonic() - began:.1f} s")
+            return
+        row = conn.execute("SELECT now()").fetchone()
+        since = row[0] if row else None
+        enqueue(conn, "rebuild", {"station": station})
+        while not (done := _finished(conn, station, since)):
+            _raise_if_failed(conn, station, since)
+            if platform:
+                platform.check()
+            time.sleep(_POLL_S)
+        wait_until_idle(conn, platform)
+    click.echo(f"{station}: rebuilt in {done[0]:.1f} s")
+
+
+def _finished(conn: Connection[Any], station: str, since: Any) -> tuple[float] | None:
+    return conn.execute(
+        "SELECT seconds FROM lake.step_run WHERE step = %s AND started_at >= %s AND finished_at IS NOT NULL",
+        (f"rebuild {station}", since),
+    ).fetchone()
+
+
+def _raise_if_failed(conn: Connection[Any], station: str, since: Any) -> None:
+    row = conn.execute(
+        """
+        SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE task_name = 'rebuild' AND status = 'failed'
+            AND id > (SELECT coalesce(max(job_id), 0) FROM procrastinate_events WHERE at < %s))
+        """,
+        (since,),
+    ).fetchone()
+    if row and row[0]:
+        raise LakehouseError(f"rebuild {station} failed: see logs/spark.log in the data folder")
+
+
+def wait_until_idle(conn: Connection[Any], platform: Platform | None) -> None:
+    """Return when no message waits or is being worked on."""
+    busy = "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing'))"
+    while (row := conn.execute(busy).fetchone()) and row[0]:
+        if platform:
+            platform.check()
+        time.sleep(_POLL_S)

@@ -1,0 +1,80 @@
+"""The demo's own calls: what it asks of the API, and as whom."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import Connection
+
+from lakehouse.access.roles import Role
+from lakehouse.access.sessions import mint
+from lakehouse.access.users import list_users
+from lakehouse.market.errors import LakehouseError
+from lakehouse.market.timeframe import Timeframe
+from lakehouse.simulator.exchange import DEMO_NOW, MadeExchange, demo_request
+from lakehouse.simulator.recorded import RecordedExchange
+from lakehouse.up import Plan
+
+_LIFETIME = dt.timedelta(minutes=10)
+# Minutes, ten minutes and hours of the demo: a month of them.
+_INTRADAY_FROM = (DEMO_NOW - dt.timedelta(days=30)).date()
+
+
+@dataclass(frozen=True)
+class Api:
+    """The platform's functions over HTTP."""
+
+    url: str
+    token: str = field(repr=False)
+
+    def post(self, path: str, document: dict[str, Any]) -> dict[str, Any]:
+        """Send *document*; return the answer; raise LakehouseError with what the API says when it refuses."""
+        return self._call(path, json.dumps(document).encode())
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Return the answer to a GET."""
+        return self._call(path, None)
+
+    def _call(self, path: str, body: bytes | None) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, body, headers)  # noqa: S310 - an address of our own
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                parsed: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise LakehouseError(f"{path} answered {error.code}: {error.read().decode(errors='replace')}") from error
+        return parsed
+
+
+def minted_token(conn: Connection[Any]) -> str:
+    """Return the token of a session of a few minutes of an admin, for the platform's own first call."""
+    admin = next(user for user in list_users(conn) if user.role is Role.ADMIN)
+    return mint(conn, admin, _LIFETIME)
+
+
+def demo_ingests(plan: Plan) -> list[dict[str, Any]]:
+    """Return the ingests that load the demo's market: days of all, a month of minutes of some."""
+    exchange = RecordedExchange(plan.recorded) if plan.recorded else MadeExchange(plan.seed)
+    by_timeframes: dict[tuple[str, ...], list[str]] = {}
+    for secid, timeframes in demo_request(exchange):
+        for group in _grouped(timeframes):
+            by_timeframes.setdefault(group, []).append(secid)
+    return [_ingest(plan, secids, group) for group, secids in by_timeframes.items()]
+
+
+def _grouped(timeframes: list[str]) -> list[tuple[str, ...]]:
+    intraday = tuple(name for name in timeframes if Timeframe(name).is_intraday)
+    others = tuple(name for name in timeframes if not Timeframe(name).is_intraday)
+    return [group for group in (others, intraday) if group]
+
+
+def _ingest(plan: Plan, secids: list[str], timeframes: tuple[str, ...]) -> dict[str, Any]:
+    document: dict[str, Any] = {"instruments": secids, "timeframes": list(timeframes)}
+    if plan.source == "simulator" and Timeframe(timeframes[0]).is_intraday:
+        document["from"] = _INTRADAY_FROM.isoformat()
+    return document
