@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from infra.installing.browser import find_chromium, how_to_install
+from lakehouse.database.connection import connect
+from lakehouse.database.migrate import migrate
+from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.storage.store import Store, open_store
 from tests.components import RECORDED, require
 
 # Few examples on every push, thousands by `make torture`; made services are slow at times, so no deadline
@@ -28,3 +38,45 @@ def recorded_dir() -> Path:
 def chromium_path() -> Path:
     """Return the Chromium that the tests of the pages drive."""
     return find_chromium() or require("Chromium", how_to_install())
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Path]:
+    """Return a folder that PostgreSQL's own user can enter too (pytest's are closed to it, as root)."""
+    folder = Path(tempfile.mkdtemp(prefix="lakehouse-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(open_folder: Path) -> Iterator[EmbeddedPostgres]:
+    """Return a running server, one for all tests."""
+    with EmbeddedPostgres(open_folder / "postgres", fsync=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres: EmbeddedPostgres) -> str:
+    """Return the name of a database with all migrations, from which others are copied."""
+    with connect(postgres.dsn) as conn:
+        conn.execute("CREATE DATABASE migrated")
+    migrate(make_conninfo(postgres.dsn, dbname="migrated"))
+    return "migrated"
+
+
+@pytest.fixture
+def dsn(postgres: EmbeddedPostgres, migrated_database: str) -> Iterator[str]:
+    """Return the address of a fresh database with all migrations, dropped after the test."""
+    database = f"test_{uuid.uuid4().hex}"
+    name = sql.Identifier(database)
+    with connect(postgres.dsn) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(migrated_database)))
+        yield make_conninfo(postgres.dsn, dbname=database)
+        conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Return an empty object store in a folder."""
+    return open_store(str(tmp_path / "store"))

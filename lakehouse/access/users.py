@@ -58,24 +58,24 @@ def create_user(conn: Connection[Any], name: str, password: str, role: Role | st
 
 def set_password(conn: Connection[Any], name: str, password: str) -> None:
     """Give a user a new password and end all their sessions; raise BadInput when there is no such user."""
-    password_hash = _hashed(password)
+    name, password_hash = _folded(name), _hashed(password)
     with conn.transaction():
         row = conn.execute(
             "UPDATE lake.app_user SET password_hash = %s WHERE name = %s AND disabled_at IS NULL RETURNING user_id",
-            (password_hash, name.lower()),
+            (password_hash, name),
         ).fetchone()
         _end_sessions(conn, name, row)
 
 
 def set_role(conn: Connection[Any], name: str, role: Role | str) -> None:
     """Give a user another role, which counts at once; raise BadInput when it would leave no admin."""
-    role = _parsed_role(role)
+    name, role = _folded(name), _parsed_role(role)
     with conn.transaction():
         if role != Role.ADMIN:
             _refuse_last_admin(conn, name)
         row = conn.execute(
             "UPDATE lake.app_user SET role = %s WHERE name = %s AND disabled_at IS NULL RETURNING user_id",
-            (role.value, name.lower()),
+            (role.value, name),
         ).fetchone()
         if row is None:
             raise BadInput(f"there is no user {name}")
@@ -83,11 +83,12 @@ def set_role(conn: Connection[Any], name: str, role: Role | str) -> None:
 
 def remove_user(conn: Connection[Any], name: str) -> None:
     """End a user's sessions and let them log in no more; raise BadInput when it would leave no admin."""
+    name = _folded(name)
     with conn.transaction():
         _refuse_last_admin(conn, name)
         row = conn.execute(
             "UPDATE lake.app_user SET disabled_at = now() WHERE name = %s AND disabled_at IS NULL RETURNING user_id",
-            (name.lower(),),
+            (name,),
         ).fetchone()
         _end_sessions(conn, name, row)
 
@@ -111,7 +112,7 @@ def ensure_admin(conn: Connection[Any]) -> str | None:
 def check_password(conn: Connection[Any], name: str, password: str) -> User | None:
     """Return the user whose name and password these are, else None; it takes the same time in any case."""
     row = None
-    name = name.lower()
+    name = _folded(name)
     if _NAME.fullmatch(name):
         row = conn.execute(
             "SELECT user_id, name, role, password_hash FROM lake.app_user WHERE name = %s AND disabled_at IS NULL",
@@ -133,12 +134,16 @@ def _hashed(password: str) -> str:
 
 
 def _parsed_name(text: str) -> str:
-    name = text.strip().lower()
+    name = _folded(text)
     if not _NAME.fullmatch(name):
         raise BadInput(
             f"a user's name is 1 to 64 of a-z, 0-9 and . _ @ -, beginning with a letter or digit; was {text!r}"
         )
     return name
+
+
+def _folded(name: str) -> str:
+    return name.strip().lower()
 
 
 def _parsed_role(role: Role | str) -> Role:
@@ -156,7 +161,7 @@ def _admins(conn: Connection[Any]) -> list[str]:
 
 
 def _refuse_last_admin(conn: Connection[Any], name: str) -> None:
-    if _admins(conn) == [name.lower()]:
+    if _admins(conn) == [name]:
         raise BadInput(f"{name} is the last admin: make another one first")
 
 
