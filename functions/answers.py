@@ -57,10 +57,10 @@ def refusing(view: Callable[..., Response]) -> Callable[..., Response]:
     return wrapped
 
 
-def document(body: bytes | None) -> dict[str, Any]:
+def document(body: bytes | str) -> dict[str, Any]:
     """Return the JSON object of a request's *body*; raise BadInput when it is none."""
     try:
-        parsed = json.loads(body or b"{}")
+        parsed = json.loads(body or "{}")
     except ValueError as error:
         raise BadInput(f"the body is not JSON: {error}") from None
     if not isinstance(parsed, dict):

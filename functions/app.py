@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from chalice.app import Chalice, Response, S3Event, SQSEvent
+from chalice.app import Chalice, Request, Response, S3Event, SQSEvent
 
 from functions import context
 from functions.answers import NotFound, answer, document, refusing
 from functions.candles import read_candles
-from functions.requests import address_of, choice_of, integer_of, token_of, user_with
+from functions.requests import address_of, choice_of, integer_of, text_of, token_of, user_with
 from lakehouse.access import audit, sessions
 from lakehouse.access.roles import Role
 from lakehouse.jobs import fetching, queue
@@ -23,6 +23,14 @@ from lakehouse.market.errors import BadInput
 from lakehouse.serving import queries
 
 app = Chalice(app_name="lakehouse")
+
+
+def asked() -> Request:
+    """Return the request being answered."""
+    request = app.current_request
+    if request is None:
+        raise RuntimeError("no request is being answered")
+    return request
 
 
 @app.route("/v1/health")
@@ -36,13 +44,13 @@ def health() -> Response:
 @app.route("/v1/login", methods=["POST"])
 @refusing
 def login() -> Response:
-    body = document(app.current_request.raw_body)
+    body = document(asked().raw_body)
     name, password = body.get("user"), body.get("password")
     if not isinstance(name, str) or not isinstance(password, str):
         raise BadInput('the body must be {"user": "...", "password": "..."}')
     with context.pool().connection() as conn:
-        session = sessions.login(conn, name, password, address_of(app.current_request))
-        audit.record(conn, session.user, "login", name, {}, "done", address_of(app.current_request))
+        session = sessions.login(conn, name, password, address_of(asked()))
+        audit.record(conn, session.user, "login", name, {}, "done", address_of(asked()))
     cookie = f"lakehouse_session={session.token}; Path=/; HttpOnly; SameSite=Lax"
     return answer(
         {
@@ -59,9 +67,9 @@ def login() -> Response:
 @refusing
 def logout() -> Response:
     with context.pool().connection() as conn:
-        user = user_with(conn, app.current_request, Role.VIEWER)
-        sessions.logout(conn, token_of(app.current_request))
-        audit.record(conn, user, "logout", user.name, {}, "done", address_of(app.current_request))
+        user = user_with(conn, asked(), Role.VIEWER)
+        sessions.logout(conn, token_of(asked()))
+        audit.record(conn, user, "logout", user.name, {}, "done", address_of(asked()))
     return answer({}, headers={"Set-Cookie": "lakehouse_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"})
 
 
@@ -69,21 +77,21 @@ def logout() -> Response:
 @refusing
 def ingest() -> Response:
     with context.pool().connection() as conn:
-        user = user_with(conn, app.current_request, Role.ADMIN, "ingest")
-        request = queue.IngestRequest.parse(document(app.current_request.raw_body))
+        user = user_with(conn, asked(), Role.ADMIN, "ingest")
+        request = queue.IngestRequest.parse(document(asked().raw_body))
         job_id = queue.submit_ingest(conn, request, user.name)
         detail = {**request.model_dump(mode="json", by_alias=True), "job_id": job_id}
         target = " ".join(request.instruments)[:200]
-        audit.record(conn, user, "ingest", target, detail, "queued", address_of(app.current_request))
+        audit.record(conn, user, "ingest", target, detail, "queued", address_of(asked()))
     return answer({"job_id": job_id}, 202)
 
 
 @app.route("/v1/jobs")
 @refusing
 def jobs() -> Response:
-    limit = integer_of(app.current_request, "limit", 50, 1, 500)
+    limit = integer_of(asked(), "limit", 50, 1, 500)
     with context.pool().connection() as conn:
-        user_with(conn, app.current_request, Role.ANALYST)
+        user_with(conn, asked(), Role.ANALYST)
         return answer({"jobs": [_shown(job) for job in queue.jobs(conn, limit)]})
 
 
@@ -91,7 +99,7 @@ def jobs() -> Response:
 @refusing
 def job(job_id: str) -> Response:
     with context.pool().connection() as conn:
-        user_with(conn, app.current_request, Role.ANALYST)
+        user_with(conn, asked(), Role.ANALYST)
         found = _job(conn, job_id)
         windows = queue.windows(conn, found.job_id)
         steps = queue.steps_of(conn, found)
@@ -102,28 +110,28 @@ def job(job_id: str) -> Response:
 @refusing
 def cancel(job_id: str) -> Response:
     with context.pool().connection() as conn:
-        user = user_with(conn, app.current_request, Role.ADMIN, "cancel")
+        user = user_with(conn, asked(), Role.ADMIN, "cancel")
         state = queue.cancel(conn, _job(conn, job_id).job_id)
-        audit.record(conn, user, "cancel", f"job {job_id}", {}, state, address_of(app.current_request))
+        audit.record(conn, user, "cancel", f"job {job_id}", {}, state, address_of(asked()))
     return answer({"job_id": int(job_id), "state": state})
 
 
 @app.route("/v1/instruments")
 @refusing
 def instruments() -> Response:
-    text = (app.current_request.query_params or {}).get("q")
+    text = text_of(asked(), "q", "")
     with context.pool().connection() as conn:
-        user_with(conn, app.current_request, Role.VIEWER)
+        user_with(conn, asked(), Role.VIEWER)
         return answer({"instruments": queries.instruments(conn, text)})
 
 
 @app.route("/v1/candles")
 @refusing
 def candles() -> Response:
-    form = choice_of(app.current_request, "format", ("json", "csv"))
+    form = choice_of(asked(), "format", ("json", "csv"))
     with context.pool().connection() as conn:
-        user_with(conn, app.current_request, Role.VIEWER)
-        return read_candles(conn, app.current_request, form)
+        user_with(conn, asked(), Role.VIEWER)
+        return read_candles(conn, asked(), form)
 
 
 @app.on_sqs_message(queue="lakehouse-ingest", batch_size=1, name="ingest_step")

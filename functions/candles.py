@@ -4,39 +4,32 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
+from typing import Any, cast
 
 from chalice.app import Request, Response
 from psycopg import Connection
 
 from functions.answers import answer
 from functions.requests import choice_of, date_of, integer_of, text_of
-from lakehouse.market.errors import BadInput
 from lakehouse.market.instrument import parse_secid
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.serving import queries
-
-DEFAULT_LIMIT = 1_000
-MAX_LIMIT = 10_000
 
 
 def read_candles(conn: Connection[Any], request: Request, form: str) -> Response:
     """Answer a request for candles in *form* json or csv; in CSV the continuation token is the header ``X-Next``."""
     secid = parse_secid(text_of(request, "secid"))
     timeframe = Timeframe.parse(text_of(request, "timeframe", Timeframe.DAY))
-    adjust = choice_of(request, "adjust", ("none", "split"))
-    from_, till = date_of(request, "from"), date_of(request, "till")
-    if from_ and till and till < from_:
-        raise BadInput(f"till {till} lies before from {from_}")
+    adjust = cast(queries.Adjust, choice_of(request, "adjust", ("none", "split")))
     page = queries.candles(
         conn,
         secid,
         text_of(request, "board", "") or None,
         timeframe,
-        from_,
-        till,
+        date_of(request, "from"),
+        date_of(request, "till"),
         adjust,
-        integer_of(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT),
+        integer_of(request, "limit", queries.DEFAULT_LIMIT, 1, queries.MAX_LIMIT),
         text_of(request, "token", "") or None,
     )
     if form == "csv":
@@ -47,7 +40,7 @@ def read_candles(conn: Connection[Any], request: Request, form: str) -> Response
             "timeframe": timeframe,
             "adjust": adjust,
             "data_version": page.data_version,
-            "columns": page.columns,
+            "columns": queries.CANDLE_COLUMNS,
             "rows": page.rows,
             "next": page.next_token,
         }
@@ -57,9 +50,11 @@ def read_candles(conn: Connection[Any], request: Request, form: str) -> Response
 def _csv(page: queries.CandlePage, name: str) -> Response:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(page.columns)
-    writer.writerows([value.isoformat() if hasattr(value, "isoformat") else value for value in row] for row in page.rows)
-    headers = {
+    writer.writerow(queries.CANDLE_COLUMNS)
+    writer.writerows(
+        [value.isoformat() if hasattr(value, "isoformat") else value for value in row] for row in page.rows
+    )
+    headers: dict[str, str | list[str]] = {
         "Content-Type": "text/csv; charset=utf-8",
         "Content-Disposition": f'attachment; filename="{name}"',
         "X-Data-Version": str(page.data_version),

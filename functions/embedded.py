@@ -54,7 +54,7 @@ def run_worker() -> None:
 def run_api() -> None:
     """Serve the API alone, without the pages, at the root of the configured port."""
     settings = context.settings()
-    application: Any = WSGIMiddleware(wsgi_app(app), workers=8)
+    application = WSGIMiddleware(wsgi_app(app), workers=8)  # type: ignore[arg-type]
     uvicorn.run(application, host=settings.host, port=settings.port, log_level="warning", lifespan="off")
 
 

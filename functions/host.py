@@ -63,8 +63,7 @@ def _headers(environ: dict[str, Any]) -> dict[str, str]:
 
 
 def _gateway_error(error: LocalGatewayException) -> bytes:
-    body = error.body or b""
-    return body.encode() if isinstance(body, str) else body
+    return bytes(error.body or b"")
 
 
 def _answer_headers(answer: dict[str, Any]) -> list[tuple[str, str]]:

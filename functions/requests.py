@@ -20,7 +20,7 @@ COOKIE = "lakehouse_session"
 
 def token_of(request: Request) -> str:
     """Return the session's token, from the header ``Authorization: Bearer`` or the cookie; empty without one."""
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    kind, _, token = str(request.headers.get("authorization", "")).partition(" ")
     if kind.lower() == "bearer":
         return token.strip()
     try:
@@ -55,7 +55,8 @@ def address_of(request: Request) -> str:
 
 def text_of(request: Request, name: str, default: str | None = None) -> str:
     """Return the parameter *name*; raise BadInput when it is missing and has no default."""
-    found = (request.query_params or {}).get(name)
+    parameters: dict[str, str] = dict(request.query_params or {})
+    found = parameters.get(name)
     if found is None or found == "":
         if default is None:
             raise BadInput(f"the parameter {name} is missing")

@@ -352,10 +352,8 @@ def _stop(processes: dict[str, subprocess.Popen[bytes]]) -> None:
             _signal(process, signal.SIGTERM)
         until = time.monotonic() + _STOP_S
         for process in group:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                pass
             _signal(process, signal.SIGKILL)  # the group: a worker's JVM and Python workers too
             process.wait()
     processes.clear()
@@ -378,6 +376,8 @@ def stamped_plan(settings: Settings, web: Web, fetches: bool) -> Plan:
     """Return the plan that goes on with a data folder as it is stamped; raise BadInput when there is none."""
     stamp_file = settings.data_dir / "source.json"
     if not stamp_file.exists():
-        raise BadInput(f"there is no data in {settings.data_dir}: run `lakehouse demo` or `lakehouse up` first, or say --data")
+        raise BadInput(
+            f"there is no data in {settings.data_dir}: run `lakehouse demo` or `lakehouse up` first, or say --data"
+        )
     stamp = json.loads(stamp_file.read_text(encoding="utf-8"))
     return Plan(settings, source=stamp["source"], seed=stamp.get("seed", 1), web=web, fetches=fetches)

@@ -30,7 +30,9 @@ Stop: Ctrl-C (what was loaded stays in {folder})"""
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Run the main job without the pages, the clock fixed after the close, and exit.")
+@click.option(
+    "--once", is_flag=True, help="Run the main job without the pages, the clock fixed after the close, and exit."
+)
 @click.option("--json", "as_json", is_flag=True, help="With --once: print one JSON object (docs/dictionary.md).")
 @data_option
 @click.option("--spark", "spark_master", help="Spark master, such as spark://host:7077 (default local[*]).")

@@ -29,7 +29,9 @@ _DATE = click.DateTime(["%Y-%m-%d"])
 
 @click.command()
 @click.argument("secids", nargs=-1, required=True, metavar="SECID...")
-@click.option("--timeframe", "timeframes", multiple=True, default=["1d"], type=click.Choice([*Timeframe]), help="May be repeated.")
+@click.option(
+    "--timeframe", "timeframes", multiple=True, default=["1d"], type=click.Choice([*Timeframe]), help="May be repeated."
+)
 @click.option("--from", "from_", type=_DATE, help="First Moscow date (default: the start of the series).")
 @click.option("--till", type=_DATE, help="Last Moscow date (default: today at the exchange).")
 @click.option("--reread", is_flag=True, help="Read again what is final, too: finds old revisions. Needs --from.")
@@ -128,9 +130,13 @@ def _until_over(conn: Connection[Any], job_id: int) -> queue.Job:
 
 
 def _report(found: queue.Job) -> None:
-    click.echo(f"job {found.job_id} {found.state}: {found.windows_done} windows, {found.pages} pages, {found.rows} rows")
+    click.echo(
+        f"job {found.job_id} {found.state}: {found.windows_done} windows, {found.pages} pages, {found.rows} rows"
+    )
     if found.state == "failed":
-        raise LakehouseError(found.error or f"{found.windows_failed} windows failed: lakehouse jobs show {found.job_id}")
+        raise LakehouseError(
+            found.error or f"{found.windows_failed} windows failed: lakehouse jobs show {found.job_id}"
+        )
 
 
 def _print_jobs(found: Sequence[queue.Job], as_json: bool) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Sequence
-from typing import Any
+from importlib.metadata import version
+from typing import Any, LiteralString
 
 import pyarrow.compute as pc
 from deltalake import DeltaTable
@@ -43,8 +44,8 @@ def summary(platform: Platform, jobs: Sequence[Job], started_s: float, total_s: 
         }
 
 
-def _count(conn: Connection[Any], query: str) -> int:
-    row = conn.execute(query).fetchone()  # type: ignore[call-overload]
+def _count(conn: Connection[Any], query: LiteralString) -> int:
+    row = conn.execute(query).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -66,6 +67,4 @@ def _simulator_stats(iss_url: str) -> dict[str, int]:
 
 
 def _spark_version() -> str:
-    from importlib.metadata import version
-
     return version("pyspark")

@@ -15,7 +15,9 @@ from lakehouse.access.roles import Role
 from lakehouse.access.users import User
 
 data_option = click.option(
-    "--data", type=click.Path(file_okay=False, path_type=Path), help="Data folder (default: LAKEHOUSE_DATA_DIR, or the user's)."
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Data folder (default: LAKEHOUSE_DATA_DIR, or the user's).",
 )
 
 

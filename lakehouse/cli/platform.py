@@ -25,7 +25,9 @@ _POLL_S = 0.3
 
 @click.command()
 @data_option
-@click.option("--port", type=click.IntRange(0, 65535), help="Port of the pages and the API (default 8000; 0 takes a free one).")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port of the pages and the API (default 8000; 0 takes a free one)."
+)
 @click.option("--spark", "spark_master", help="Spark master, such as spark://host:7077 (default local[*]).")
 def up(data: Path | None, port: int | None, spark_master: str | None) -> None:
     """Run the platform against the exchange until Ctrl-C."""
@@ -50,8 +52,8 @@ def rebuild(station: str, data: Path | None) -> None:
     """
     Build STATION anew from the one before it, where it lies: readers go on reading.
 
-    ledger comes from Bronze, silver from Bronze, gold from silver, serving (PostgreSQL) from gold. Starts what it needs if
-    no platform runs.
+    ledger comes from Bronze, silver from Bronze, gold from silver, serving (PostgreSQL) from gold. Starts what it
+    needs if no platform runs.
     """
     settings = with_settings(load_settings(), data_dir=data)
     try:
@@ -67,7 +69,9 @@ def greet(platform: Platform) -> None:
     """Say where the pages are and, at the first start, who may enter."""
     click.echo(f"Pages:    {platform.web_url}\nAPI:      {platform.api_url}/v1")
     if platform.password:
-        click.echo(f"User:     admin\nPassword: {platform.password}   (shown once; change it: lakehouse users password admin)")
+        click.echo(
+            f"User:     admin\nPassword: {platform.password}   (shown once; change it: lakehouse users password admin)"
+        )
     else:
         click.echo("User:     admin   (password as shown at the first start; lost: lakehouse users password admin)")
 

@@ -16,13 +16,12 @@ from lakehouse.access.sessions import mint
 from lakehouse.access.users import list_users
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.timeframe import Timeframe
-from lakehouse.simulator.exchange import DEMO_NOW, MadeExchange, demo_request
+from lakehouse.simulator.demo import demo_from, demo_request
+from lakehouse.simulator.exchange import MadeExchange
 from lakehouse.simulator.recorded import RecordedExchange
 from lakehouse.up import Plan
 
 _LIFETIME = dt.timedelta(minutes=10)
-# Minutes, ten minutes and hours of the demo: a month of them.
-_INTRADAY_FROM = (DEMO_NOW - dt.timedelta(days=30)).date()
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ class Api:
 
     def _call(self, path: str, body: bytes | None) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(self.url + path, body, headers)  # noqa: S310 - an address of our own
+        request = urllib.request.Request(self.url + path, body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 parsed: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
             raise LakehouseError(f"{path} answered {error.code}: {error.read().decode(errors='replace')}") from error
@@ -58,23 +57,18 @@ def minted_token(conn: Connection[Any]) -> str:
 
 
 def demo_ingests(plan: Plan) -> list[dict[str, Any]]:
-    """Return the ingests that load the demo's market: days of all, a month of minutes of some."""
+    """Return the ingests that load the demo's market, one for each timeframe: days of all, minutes of some."""
     exchange = RecordedExchange(plan.recorded) if plan.recorded else MadeExchange(plan.seed)
-    by_timeframes: dict[tuple[str, ...], list[str]] = {}
+    begins = demo_from(exchange)
+    secids: dict[Timeframe, list[str]] = {}
     for secid, timeframes in demo_request(exchange):
-        for group in _grouped(timeframes):
-            by_timeframes.setdefault(group, []).append(secid)
-    return [_ingest(plan, secids, group) for group, secids in by_timeframes.items()]
+        for timeframe in timeframes:
+            secids.setdefault(timeframe, []).append(secid)
+    return [
+        {"instruments": secids[timeframe], "timeframes": [timeframe], "from": _iso(begins.get(timeframe))}
+        for timeframe in secids
+    ]
 
 
-def _grouped(timeframes: list[str]) -> list[tuple[str, ...]]:
-    intraday = tuple(name for name in timeframes if Timeframe(name).is_intraday)
-    others = tuple(name for name in timeframes if not Timeframe(name).is_intraday)
-    return [group for group in (others, intraday) if group]
-
-
-def _ingest(plan: Plan, secids: list[str], timeframes: tuple[str, ...]) -> dict[str, Any]:
-    document: dict[str, Any] = {"instruments": secids, "timeframes": list(timeframes)}
-    if plan.source == "simulator" and Timeframe(timeframes[0]).is_intraday:
-        document["from"] = _INTRADAY_FROM.isoformat()
-    return document
+def _iso(date: dt.date | None) -> str | None:
+    return date.isoformat() if date else None

@@ -1,4 +1,4 @@
-"""The steps of the chain that ask the exchange: planning an ingest, fetching a batch of windows, hearing that one landed."""
+"""The steps of the chain that ask the exchange: planning an ingest, fetching windows, hearing that one landed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ class WindowProgress:
         with connect(self.dsn, "lakehouse_app") as conn:
             row = conn.execute(
                 """
-                UPDATE lake.job_window w SET pages = greatest(w.pages, %s), rows = greatest(w.rows, %s), updated_at = now()
+                UPDATE lake.job_window w
+                SET pages = greatest(w.pages, %s), rows = greatest(w.rows, %s), updated_at = now()
                 FROM lake.job j WHERE w.window_id = %s AND j.job_id = w.job_id RETURNING j.cancel_requested
                 """,
                 (pages, rows, self.window_id),
@@ -205,7 +206,8 @@ def _insert_window(conn: Connection[Any], job_id: int, window: Window) -> int:
         INSERT INTO lake.job_window
             (job_id, family, engine, market, board, secid, timeframe, from_at, till_date)
         VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
-        ON CONFLICT (job_id, family, engine, market, board, secid, timeframe, from_at) DO UPDATE SET job_id = excluded.job_id
+        ON CONFLICT (job_id, family, engine, market, board, secid, timeframe, from_at)
+            DO UPDATE SET job_id = excluded.job_id
         RETURNING window_id
         """,
         (

@@ -38,7 +38,11 @@ class Lakeside:
 
 def merge(place: Lakeside) -> None:
     """Take everything that is unmerged into Silver, bring Gold up to date with it, and ask for a publish."""
-    _step(place, "silver", lambda run_id: merge_bronze(place.spark, place.dsn, place.bronze_url, place.lake, run_id=run_id))
+    _step(
+        place,
+        "silver",
+        lambda run_id: merge_bronze(place.spark, place.dsn, place.bronze_url, place.lake, run_id=run_id),
+    )
     _step(place, "gold", lambda run_id: build_gold(place.spark, place.dsn, place.lake, run_id=run_id))
     with connect(place.dsn, "lakehouse_app") as conn:
         enqueue(conn, "publish", {}, only_one=True)
