@@ -1,0 +1,110 @@
+"""Which statements `lake_sql` takes, and which tables they name: decided on DuckDB's own parse of the text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+
+from lakehouse.market.errors import BadInput
+
+STATEMENT_CHARACTERS = 100_000
+_TAKEN = "a single SELECT, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN statement is taken"
+
+# All others are refused: some read files, some run a text that nobody checked, and arrow_scan calls the address it is given
+TABLE_FUNCTIONS = frozenset(
+    {"generate_series", "json_each", "json_tree", "pg_timezone_names", "range", "repeat", "repeat_row", "summary", "unnest"}
+)
+_EXPLAIN = re.compile(r"\s*explain\s+(?:analyze\b)?", re.IGNORECASE)
+
+
+class SqlRefused(BadInput):
+    """A statement that is not run as written."""
+
+
+def tables_named(conn: duckdb.DuckDBPyConnection, text: str) -> set[str] | None:
+    """
+    Return the names, in small letters, of the tables that a statement reads; None if it lists tables (SHOW TABLES).
+
+    *conn* needs DuckDB's setting errors_as_json. Names of CTEs and of DuckDB's catalog are among those returned.
+
+    Raises:
+        SqlRefused: for anything but one read-only statement, and for table functions beyond TABLE_FUNCTIONS.
+    """
+    names: set[str] = set()
+    lists_tables = False
+    for node in _nodes(_parse(conn, text)):
+        match node.get("type"):
+            case "TABLE_FUNCTION":
+                _check_function(node["function"])
+            case "BASE_TABLE":
+                names.add(_last_name(node))
+            case "SHOW_REF" if not node.get("query"):
+                names.add(name := _last_name(node).strip('"'))
+                lists_tables = lists_tables or name in ("", "databases", "tables", "schemas")
+    return None if lists_tables else names
+
+
+def place(text: str, position: int) -> str:
+    """Return where in *text* a byte *position* of DuckDB's is, for people: line and column count from 1."""
+    before = text.encode()[:position].decode(errors="ignore")
+    return f"line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))}"
+
+
+def engine_message(error: duckdb.Error, text: str) -> str:
+    """Return what DuckDB says is wrong with *text*, in one line that begins with the place."""
+    _, _, body = str(error).partition("{")
+    try:
+        said = json.loads("{" + body)
+    except ValueError:
+        return " ".join(str(error).split())
+    message = " ".join(str(said["exception_message"]).split())
+    return f"{place(text, int(said['position']))}: {message}" if "position" in said else message
+
+
+def _parse(conn: duckdb.DuckDBPyConnection, text: str) -> Any:
+    if len(text) > STATEMENT_CHARACTERS:
+        raise SqlRefused(f"the statement has {len(text):,} characters; {STATEMENT_CHARACTERS:,} are taken")
+    try:
+        statements = conn.extract_statements(text)
+    except duckdb.Error as error:
+        raise SqlRefused(engine_message(error, text)) from error
+    if len(statements) != 1:
+        raise SqlRefused(f"the text holds {len(statements)} statements: {_TAKEN}")
+    kind = statements[0].type
+    if kind not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+        raise SqlRefused(f"{kind.name} is refused: {_TAKEN}")
+    query = _EXPLAIN.sub("", text, count=1) if kind is duckdb.StatementType.EXPLAIN else text
+    row = conn.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchone()
+    tree = json.loads(row[0]) if row else {"error": True}
+    if tree["error"]:
+        raise SqlRefused(f"{kind.name} of anything but a query is refused: {_TAKEN}")
+    return tree
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+
+
+def _check_function(function: dict[str, Any]) -> None:
+    name = str(function["function_name"]).lower()
+    if name not in TABLE_FUNCTIONS:
+        raise SqlRefused(
+            f"the table function {name} is refused: the lake's tables are there by name, and of functions "
+            + ", ".join(sorted(TABLE_FUNCTIONS))
+        )
+
+
+def _last_name(node: dict[str, Any]) -> str:
+    path = (node.get("qualified_name") or {}).get("path") or [node.get("table_name") or ""]
+    return str(path[-1]).lower()
