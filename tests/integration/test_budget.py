@@ -1,0 +1,142 @@
+"""The request budget, shared by processes."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from lakehouse.database.budget import Budget, Unlimited
+from lakehouse.database.connection import connect
+
+pytestmark = pytest.mark.postgres
+
+# Asks as fast as it may, and prints when, on the clock that all processes of the machine share
+_ASKER = """
+import asyncio, sys, time
+from lakehouse.database.budget import Budget
+
+async def ask(budget, until):
+    while time.monotonic() < until:
+        async with budget.slot():
+            print(time.monotonic(), flush=True)
+            await asyncio.sleep(0.01)
+
+async def main():
+    budget = Budget(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))
+    until = float(sys.argv[4])
+    await asyncio.gather(*(ask(budget, until) for _ in range(3)))
+
+asyncio.run(main())
+"""
+
+
+def ask_from_processes(dsn: str, rate_per_s: float, in_flight: int, processes: int, until: float) -> list[float]:
+    """Return when requests of *processes* together went out, sorted."""
+    command = [sys.executable, "-c", _ASKER, dsn, str(rate_per_s), str(in_flight), str(until)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    printed = [process.communicate(timeout=60)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * processes
+    return sorted(float(line) for text in printed for line in text.split())
+
+
+def test_all_processes_together_stay_within_the_rate(dsn: str) -> None:
+    """No second, wherever it begins, sees more than the limit and one request."""
+    asked = ask_from_processes(dsn, rate_per_s=50, in_flight=8, processes=3, until=time.monotonic() + 4)
+    assert len(asked) > 10
+    busiest = max(bisect.bisect_left(asked, begin + 1) - number for number, begin in enumerate(asked))
+    assert busiest <= 51
+
+
+async def test_a_pause_saves_nothing_up(dsn: str) -> None:
+    """There is no burst: after an idle time requests stand one interval apart as ever."""
+    budget = Budget(dsn, 20, 4)
+    asked = []
+    for _ in range(2):
+        await asyncio.sleep(0.3)
+        for _ in range(4):
+            async with budget.slot():
+                asked.append(time.monotonic())
+    assert asked[3] - asked[0] > 0.1
+    assert asked[7] - asked[4] > 0.1
+
+
+async def test_requests_in_flight_are_bounded(dsn: str) -> None:
+    """Of ten that want to ask two are in flight at a time."""
+    budgets = [Budget(dsn, 1000, 2), Budget(dsn, 1000, 2)]
+    now, most = 0, 0
+
+    async def ask(budget: Budget) -> None:
+        nonlocal now, most
+        async with budget.slot():
+            now += 1
+            most = max(most, now)
+            await asyncio.sleep(0.05)
+            now -= 1
+
+    await asyncio.gather(*(ask(budgets[number % 2]) for number in range(10)))
+    assert most == 2
+
+
+async def test_a_dead_workers_lease_expires(dsn: str) -> None:
+    """A lease that nobody gave back is taken away after its time."""
+    with connect(dsn) as conn:
+        conn.execute("INSERT INTO lake.request_lease VALUES (gen_random_uuid(), now() + interval '1 second')")
+        begin = time.monotonic()
+        async with Budget(dsn, 50, 1).slot():
+            assert time.monotonic() - begin > 0.5
+        assert leases(conn) == 0
+
+
+async def test_a_lease_lasts_a_minute_and_is_given_back(dsn: str) -> None:
+    """A request holds its lease until it is over, also when it failed or was cancelled while it waited."""
+    budget = Budget(dsn, 50, 1)
+    with connect(dsn) as conn:
+        async with budget.slot():
+            row = conn.execute(
+                "SELECT extract(epoch FROM expires_at - now())::float8 FROM lake.request_lease"
+            ).fetchone()
+            assert row is not None
+            assert 55 < row[0] <= 60.1
+            waiting = asyncio.create_task(budget.slot().__aenter__())
+            await asyncio.sleep(0.1)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        with pytest.raises(OSError, match="reset"):
+            async with budget.slot():
+                raise OSError("connection reset")
+        assert leases(conn) == 0
+
+
+async def test_a_clock_that_went_back_stops_nobody(dsn: str) -> None:
+    """A next slot hours ahead was not queued for; it counts as now."""
+    with connect(dsn) as conn:
+        conn.execute("UPDATE lake.request_budget SET next_slot_at = now() + interval '2 hours'")
+    async with asyncio.timeout(5), Budget(dsn, 50, 1).slot():
+        pass
+
+
+async def test_no_budget_waits_for_nothing() -> None:
+    """The simulator is asked as fast as it answers."""
+    async with asyncio.timeout(1):
+        for _ in range(1000):
+            async with Unlimited().slot():
+                pass
+
+
+@pytest.mark.parametrize(("rate_per_s", "in_flight"), [(0, 4), (-1, 4), (5, 0)])
+def test_a_budget_of_nothing_is_refused(rate_per_s: float, in_flight: int) -> None:
+    """A budget that lets nothing through would wait for ever."""
+    with pytest.raises(ValueError, match=f"needs a rate and a request in flight, was {rate_per_s} and {in_flight}"):
+        Budget("", rate_per_s, in_flight)
+
+
+def leases(conn: Any) -> int:
+    """Return how many requests are in flight."""
+    return int(conn.execute("SELECT count(*) FROM lake.request_lease").fetchone()[0])

@@ -1,0 +1,160 @@
+"""The embedded server: how it starts, refuses to, and ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from lakehouse.database.connection import connect
+from lakehouse.database.runner import EmbeddedPostgres, free_port, password_file, server_dsn
+from lakehouse.market.errors import LakehouseError
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def folder(open_folder: Path) -> Iterator[Path]:
+    """A data folder for a server of the test's own."""
+    made = Path(tempfile.mkdtemp(dir=open_folder))
+    made.chmod(0o755)
+    yield made / "postgres"
+    shutil.rmtree(made)
+
+
+def start_runner(folder: Path, port: int = 0) -> subprocess.Popen[str]:
+    """Start the runner as the supervisor does, and return it when it is ready."""
+    command = [sys.executable, "-m", "lakehouse.database.runner", "--data", str(folder), "--port", str(port)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("postgres ready 127.0.0.1:")
+    return process
+
+
+def server_pid(folder: Path) -> int:
+    """Return the process of the server on *folder*."""
+    return int((folder / "postmaster.pid").read_text().splitlines()[0])
+
+
+def wait_for_end(pid: int, within_s: float) -> None:
+    """Return when the process is gone; fail when it is not in time."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        if re.search(r"^State:\s+Z", Path(f"/proc/{pid}/status").read_text(), re.M):
+            return  # dead, and its parent has not heard of it yet
+        time.sleep(0.05)
+    pytest.fail(f"process {pid} still runs after {within_s} s")
+
+
+def test_what_was_written_is_there_at_the_next_start(folder: Path) -> None:
+    """The data, the password and nothing of the former process outlive the server."""
+    for _ in range(2):
+        with EmbeddedPostgres(folder, fsync=False) as server, connect(server.dsn) as conn:
+            conn.execute("CREATE TABLE IF NOT EXISTS started (at timestamptz DEFAULT now())")
+            conn.execute("INSERT INTO started DEFAULT VALUES")
+            rows = conn.execute("SELECT count(*) FROM started").fetchone()
+    assert rows == (2,)
+    assert not (folder / "postmaster.pid").exists()
+
+
+def test_only_who_reads_the_password_gets_in(postgres: EmbeddedPostgres) -> None:
+    """The server asks for a password also on loopback, and the file that holds it is ours alone."""
+    assert password_file(postgres.data_dir).stat().st_mode & 0o777 == 0o600
+    for password in ("", "postgres"):
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(host="127.0.0.1", port=postgres.port, user="postgres", password=password, dbname="postgres")
+
+
+def test_a_second_start_on_the_same_data_is_refused(postgres: EmbeddedPostgres) -> None:
+    """Two servers never share a data folder."""
+    pid = server_pid(postgres.data_dir)
+    with pytest.raises(LakehouseError, match=rf"is in use by a running PostgreSQL \(process {pid}\): stop that first"):
+        EmbeddedPostgres(postgres.data_dir).start()
+    assert postgres.poll() is None
+
+
+def test_a_taken_port_is_told(folder: Path) -> None:
+    """A port that something listens on is named."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(LakehouseError, match=f"port {port} is taken: choose another, or stop what listens there"):
+            EmbeddedPostgres(folder, port, fsync=False).start()
+
+
+def test_the_runner_tells_in_one_line_why_it_does_not_start(postgres: EmbeddedPostgres) -> None:
+    """As a process of its own it prints the error and ends with 1."""
+    command = [sys.executable, "-m", "lakehouse.database.runner", "--data", str(postgres.data_dir)]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert re.fullmatch(r"Error: .* is in use by a running PostgreSQL .*\n", ended.stderr)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_runner_in_three_seconds(folder: Path, number: signal.Signals) -> None:
+    """Also with a client in the middle of something; the shutdown is clean."""
+    port = free_port()
+    process = start_runner(folder, port)
+    with connect(server_dsn(folder, port)):
+        begin = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(10) == 0
+        assert time.monotonic() - begin < 3
+    assert not (folder / "postmaster.pid").exists()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="/proc tells a dead process from a living one")
+def test_the_server_ends_with_a_killed_runner(folder: Path) -> None:
+    """Kill -9 of the runner leaves no server behind, and the next start works."""
+    process = start_runner(folder)
+    pid = server_pid(folder)
+    process.kill()
+    process.wait(10)
+    wait_for_end(pid, 10)
+    with EmbeddedPostgres(folder, fsync=False) as server, connect(server.dsn) as conn:
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="/proc tells a dead process from a living one")
+def test_the_runner_ends_when_its_parent_is_gone(folder: Path) -> None:
+    """The pipe that the supervisor holds closes with it, and that stops runner and server."""
+    process = start_runner(folder)
+    pid = server_pid(folder)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(10) == 0
+    wait_for_end(pid, 1)
+
+
+def test_a_dead_servers_pid_file_is_no_obstacle(folder: Path) -> None:
+    """A number in the file that went to another program since, or to none, does not stop a start."""
+    with EmbeddedPostgres(folder, fsync=False):
+        written = (folder / "postmaster.pid").read_text()
+    for stale in (os.getpid(), 2**22 - 1):
+        lines = written.splitlines()
+        lines[0] = str(stale)
+        (folder / "postmaster.pid").write_text("\n".join(lines) + "\n")
+        with EmbeddedPostgres(folder, fsync=False) as server, connect(server.dsn) as conn:
+            assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root starts it as another user")
+def test_a_folder_that_the_servers_user_cannot_enter_is_told(folder: Path) -> None:
+    """As root, the data may not lie behind a closed folder: the error says how to open it."""
+    folder.parent.chmod(0o700)
+    with pytest.raises(LakehouseError, match=r"who cannot enter .*: choose a data folder elsewhere, or chmod a\+x"):
+        EmbeddedPostgres(folder, fsync=False).start()
