@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,14 +50,14 @@ class IngestDesk:
     ) -> tuple[Any, ...]:
         """Queue what the form says; return the message, the jobs, the picked job, its details and its button."""
         user = require(self.pool, request, Role.ADMIN, "ingest")
+        secids = split_tickers(tickers)
         document = {
-            "instruments": split_tickers(tickers),
+            "instruments": secids,
             "timeframes": timeframes,
             "from": from_.strip() or None,
             "till": till.strip() or None,
             "reread": reread,
         }
-        target = " ".join(document["instruments"])[:200]
         try:
             wanted = queue.IngestRequest.parse(document)
         except BadInput as error:
@@ -64,7 +65,7 @@ class IngestDesk:
         with self.pool.connection() as conn:
             job_id = queue.submit_ingest(conn, wanted, user.name)
             detail = {**wanted.model_dump(mode="json", by_alias=True), "job_id": job_id}
-            audit.record(conn, user, "ingest", target, detail, "queued", address_of(request))
+            audit.record(conn, user, "ingest", " ".join(secids)[:200], detail, "queued", address_of(request))
         return (jobs_table.message(f"Job {job_id} is queued."), *self._all(job_id))
 
     def refresh(self, job_id: int | None, request: gr.Request) -> tuple[Any, ...]:
@@ -98,12 +99,13 @@ class IngestDesk:
             if job_id is None and jobs:
                 job_id = jobs[0].job_id
             job = queue.job(conn, job_id) if job_id is not None else None
-            windows = queue.windows(conn, job_id) if job_id is not None else []
+            windows = queue.windows(conn, job.job_id) if job else []
+            steps = queue.steps_of(conn, job) if job else []
         can_stop = job is not None and not job.is_over
         return (
             jobs_table.jobs(jobs, job_id, now),
             job_id,
-            jobs_table.details(job, windows),
+            jobs_table.details(job, windows, steps),
             gr.Button(f"Cancel job {job_id}" if can_stop else "Cancel", interactive=can_stop),
         )
 
@@ -118,7 +120,7 @@ def ingest(blocks: gr.Blocks, pool: Pool) -> None:
     desk = IngestDesk(pool)
     with gr.Row(elem_classes="lh-ingest"):
         with gr.Column(scale=1, min_width=300, elem_classes="lh-card lh-form"):
-            fields, submit = _form()
+            tickers, fields, submit = _form()
             note = gr.HTML()
         with gr.Column(scale=3, min_width=560, elem_classes="lh-card"):
             jobs = gr.HTML(js_on_load=_PICK, apply_default_css=False)
@@ -126,16 +128,17 @@ def ingest(blocks: gr.Blocks, pool: Pool) -> None:
             details = gr.HTML(apply_default_css=False)
     picked = gr.State(None)
     shown = [jobs, picked, details, cancel]
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    timer = gr.Timer(REFRESH_S)
-    submit.click(desk.submit, fields, [note, *shown], **quiet)
-    fields[0].submit(desk.submit, fields, [note, *shown], **quiet)
-    cancel.click(desk.cancel, picked, [note, *shown], **quiet)
-    jobs.select(desk.pick, None, shown, **quiet)
-    gr.on([blocks.load, timer.tick], desk.refresh, picked, shown, **quiet)
+    _on([submit.click, tickers.submit], desk.submit, fields, [note, *shown])
+    _on([cancel.click], desk.cancel, [picked], [note, *shown])
+    _on([jobs.select], desk.pick, [], shown)
+    _on([blocks.load, gr.Timer(REFRESH_S).tick], desk.refresh, [picked], shown)
 
 
-def _form() -> tuple[list[gr.components.Component], gr.Button]:
+def _on(triggers: list[Any], callback: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
+    gr.on(triggers, callback, inputs, outputs, show_progress="hidden", api_visibility="private")
+
+
+def _form() -> tuple[gr.Textbox, list[gr.components.Component], gr.Button]:
     gr.HTML("<h2>Read from the exchange</h2>", apply_default_css=False)
     tickers = gr.Textbox(label="Tickers", placeholder="SBER GAZP, LKOH", lines=1, max_lines=6, elem_id="lh-tickers")
     timeframes = gr.CheckboxGroup([(_NAME[item], item.value) for item in Timeframe], value=["1d"], label="Timeframes")
@@ -143,4 +146,5 @@ def _form() -> tuple[list[gr.components.Component], gr.Button]:
         from_ = gr.Textbox(label="From", placeholder="YYYY-MM-DD", elem_id="lh-ingest-from", min_width=110)
         till = gr.Textbox(label="Till", placeholder="today", elem_id="lh-ingest-till", min_width=110)
     reread = gr.Checkbox(False, label="Read again what is there already (finds old revisions)")
-    return [tickers, timeframes, from_, till, reread], gr.Button("Queue", variant="primary", elem_id="lh-queue")
+    submit = gr.Button("Queue", variant="primary", elem_id="lh-queue")
+    return tickers, [tickers, timeframes, from_, till, reread], submit

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -26,15 +27,17 @@ def jobs(rows: Sequence[Job], picked: int | None, now: dt.datetime) -> str:
     return _scroll(f'<table class="lh-jobs"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
 
 
-def details(job: Job | None, windows: Sequence[JobWindow]) -> str:
-    """Return what there is to know about one job: its error, what its merges did row by row, its windows."""
+def details(job: Job | None, windows: Sequence[JobWindow], steps: Sequence[dict[str, Any]]) -> str:
+    """
+    Return what there is to know about one job: how far it is, what went wrong, what its merges did row by row.
+
+    *steps* are what the stations did meanwhile (queue.steps_of).
+    """
     if job is None:
         return ""
-    parts = [f"<h3>Job {job.job_id} <small>{escape(_asked(job.params))}</small></h3>"]
-    if job.error:
-        parts.append(message(job.error, is_error=True))
-    parts.extend(message(error, is_error=True) for error in _errors(job.report))
-    parts.append(_conservation(job.report.get("merges", [])))
+    parts = [f"<h3>Job {job.job_id} <small>{escape(_asked(job.params))}</small></h3>", _stages(job)]
+    parts.extend(message(error, is_error=True) for error in _errors(job))
+    parts.append(_conservation(steps))
     parts.append(_windows(windows, job.windows_total))
     return f'<div class="lh-details">{"".join(parts)}</div>'
 
@@ -84,26 +87,41 @@ def _asked(params: dict[str, Any]) -> str:
     return f"{shown}: {', '.join(params.get('timeframes', []))}{dates}{', read again' if params.get('reread') else ''}"
 
 
-def _errors(report: dict[str, Any]) -> Iterable[str]:
-    for error in report.get("errors", []):
-        yield error if isinstance(error, str) else ": ".join(str(part) for part in error.values())
+def _stages(job: Job) -> str:
+    if not job.windows_total:
+        return ""
+    stages = (("read", job.windows_done), ("in Silver", job.windows_merged), ("published", job.windows_published))
+    told = " · ".join(f"{count:,} {name}" for name, count in stages)
+    return f'<p class="lh-stages">{job.windows_total:,} windows: {told}</p>'
+
+
+def _errors(job: Job) -> list[str]:
+    """Return what went wrong, each once: the job's error holds those of its instruments too."""
+    messages = [str(error["message"]) for error in job.report.get("errors", [])]
+    rest = job.error or ""
+    for text in messages:
+        rest = rest.replace(text, "", 1)
+    return [text for text in (rest.strip("; "), *messages) if text]
 
 
 _CONSERVED = ("received", "accepted", "unchanged", "revised", "outranked", "quarantined", "vanished")
 
 
-def _conservation(merges: Sequence[dict[str, Any]]) -> str:
-    # received = accepted + unchanged + revised + outranked + quarantined, per table
-    if not merges:
+def _conservation(steps: Sequence[dict[str, Any]]) -> str:
+    """Show that received = accepted + unchanged + revised + outranked + quarantined, per table, over all merges."""
+    totals: dict[str, Counter[str]] = {}
+    for step in steps:
+        for table, counts in ((step["report"] or {}).get("tables") or {}).items() if step["step"] == "merge" else ():
+            totals.setdefault(table, Counter()).update({name: int(counts.get(name, 0)) for name in _CONSERVED})
+    if not totals:
         return ""
     head = "".join(f"<th>{name}</th>" for name in ("table", *_CONSERVED))
     body = "".join(
-        f"<tr><td>{escape(str(merge.get('table', '')))}</td>"
-        + "".join(f"<td>{int(merge.get(name, 0)):,}</td>" for name in _CONSERVED)
-        + "</tr>"
-        for merge in merges
+        f"<tr><td>{escape(table)}</td>{''.join(f'<td>{counts[name]:,}</td>' for name in _CONSERVED)}</tr>"
+        for table, counts in totals.items()
     )
-    return f'<h4>Rows merged</h4><table class="lh-plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    title = "Rows merged into Silver while it ran: received = accepted + unchanged + revised + outranked + quarantined"
+    return f'<h4>{title}</h4><table class="lh-plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _windows(windows: Sequence[JobWindow], total: int) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import uvicorn
@@ -26,7 +28,8 @@ from gradio_app.theme import HEAD, theme
 from lakehouse.access.roles import Role
 from lakehouse.database.connection import pool as open_pool
 from lakehouse.lifeline import end_with_parent
-from lakehouse.market.errors import BadInput
+from lakehouse.logs import configure_logs
+from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.settings import Settings, load_settings
 
 _STATIC = Path(__file__).parent / "static"
@@ -52,11 +55,12 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="MOEX Lakehouse", docs_url=None, redoc_url=None, openapi_url=None, lifespan=closing_pool)
     app.include_router(login.routes(pool))
     app.include_router(_files())
-    app.mount("/api", WSGIMiddleware(wsgi_app(functions_app), workers=16))
+    functions: Any = WSGIMiddleware(wsgi_app(functions_app), workers=16)  # type: ignore[arg-type]  # its own protocols
+    app.mount("/api", functions)
     app.add_middleware(Guard, pool=pool, role_by_page=ROLE_BY_PAGE)
     # Gradio warns that several pages exclude server-side rendering, even where that is off.
     warnings.filterwarnings("ignore", message="SSR mode is not supported", category=UserWarning)
-    return gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app,
         pages(pool),
         path="/",
@@ -70,16 +74,16 @@ def create_app(settings: Settings) -> FastAPI:
         theme=theme(),
         head=HEAD,
     )
+    return app
 
 
 def pages(pool: Pool) -> gr.Blocks:
     """Return all pages; each but the first has its own address."""
-    with gr.Blocks(title="MOEX Lakehouse", analytics_enabled=False, fill_width=True) as blocks:
-        gr.Navbar(visible=False)  # ours knows who may see what
+    blocks = gr.Blocks(title="MOEX Lakehouse", analytics_enabled=False, fill_width=True)
+    with blocks:
         header()
         market()
     with blocks.route("Ingest", "/ingest"):
-        gr.Navbar(visible=False)
         header()
         ingest(blocks, pool)
     return blocks
@@ -110,19 +114,26 @@ def _files() -> APIRouter:
     return router
 
 
-def main() -> None:
-    """Serve until stopped."""
+def main() -> int:
+    """Serve until stopped; 1 with one line on standard error when that cannot be."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     end_with_parent()
-    settings = load_settings()
+    try:
+        settings = load_settings()
+        configure_logs(settings.log_level)
+        application = create_app(settings)
+    except LakehouseError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return 1
     uvicorn.run(
-        create_app(settings),
+        application,
         host=settings.host,
         port=settings.port,
         log_level=settings.log_level,
         timeout_graceful_shutdown=1,  # open pages hold a stream that never ends by itself
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

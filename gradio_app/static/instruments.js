@@ -12,8 +12,7 @@ export async function findInstruments(text) {
 
 /** The former tickers of an instrument. */
 export function formerSecids({ secid, secids }) {
-  const all = Array.isArray(secids) ? secids : (secids ?? "").split(",");
-  return all.filter((other) => other && other !== secid);
+  return secids.filter((other) => other !== secid);
 }
 
 /** A combobox over the instruments; `onPick(instrument)` is told what was chosen. */

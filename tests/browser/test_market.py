@@ -1,0 +1,293 @@
+"""The Market page: what is drawn is what the functions give."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, Route
+
+from tests.browser.made_market import SPLIT_DATE
+from tests.browser.running import Platform
+
+pytestmark = [pytest.mark.browser, pytest.mark.postgres]
+
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+DRAWN = "window.lakehouseChart?.state === 'drawn'"
+
+
+def test_minute_candles_drawn_are_the_rows_of_the_functions(log_in: Callable[..., Page]) -> None:
+    """Pick an instrument, switch to Minute: every candle, volume, SMA and RSI drawn is a row of the API."""
+    page = log_in(path="/?secid=YDEX")
+    pick(page, "SBER")
+    page.click("button:text-is('Minute')")
+    wait_for(page, "SBER", "1m")
+
+    rows = api_rows(page)
+    drawn = {name: page.evaluate(f"lakehouseChart.{name}") for name in ("candles", "volume", "sma", "rsi")}
+
+    assert len(rows) > 3000
+    assert page.evaluate("lakehouseChart.step") is None
+    assert prices(drawn["candles"]) == [(row["open"], row["high"], row["low"], row["close"]) for row in rows]
+    for name, column in (("volume", "volume"), ("sma", "sma_20"), ("rsi", "rsi_14")):
+        assert [point["value"] for point in drawn[name]] == [row[column] for row in rows if row[column] is not None]
+
+
+def test_times_are_moscows(log_in: Callable[..., Page]) -> None:
+    """The first minute of the day, 07:00 UTC, is drawn at 10:00."""
+    page = log_in(path="/?secid=SBER&timeframe=1m")
+    wait_for(page, "SBER", "1m")
+
+    first = api_rows(page)[0]["begin_at"]
+    drawn = page.evaluate("new Date(lakehouseChart.candles[0].time * 1000).toISOString()")
+
+    assert first.replace("T07:", "T10:")[:19] == drawn[:19]
+
+
+def test_the_legend_shows_the_last_candle_and_then_the_one_under_the_cursor(log_in: Callable[..., Page]) -> None:
+    """Without a cursor the legend's close is the last close; with one it is that candle's."""
+    page = log_in(path="/?secid=SBER&timeframe=1m")
+    wait_for(page, "SBER", "1m")
+    rows = api_rows(page)
+
+    assert legend(page)["close"] == f"{rows[-1]['close']:,.2f}"
+    assert legend(page)["rsi"] == f"{rows[-1]['rsi_14']:.1f}"
+
+    box = page.locator("#lh-chart").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 3, box["y"] + 120)
+    at = page.evaluate(f"Math.round(lakehouseChart.timeScale.coordinateToLogical({box['width'] / 3}))")
+    page.wait_for_function(f"document.querySelector('.lh-close b').textContent === '{rows[at]['close']:,.2f}'")
+
+    assert legend(page)["sma"] == f"{rows[at]['sma_20']:,.2f}"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_all_panes_are_drawn_in_both_themes(
+    browser: Browser, platform: Platform, theme: str, request: pytest.FixtureRequest
+) -> None:
+    """In light and in dark, the page has the theme's background, and candles, volume and RSI panes hold colour."""
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 860},
+        base_url=platform.url,
+        color_scheme=theme,  # type: ignore[arg-type]
+    )
+    request.addfinalizer(context.close)
+    page = context.new_page()
+    page.goto("/?secid=SBER&timeframe=1d")
+    page.fill("#name", "viewer")
+    page.fill("#password", platform.passwords["viewer"])
+    page.click("button[type=submit]")
+    wait_for(page, "SBER", "1d")
+    page.wait_for_timeout(300)
+
+    SCREENSHOTS.mkdir(exist_ok=True)
+    picture = Image.open(io.BytesIO(page.screenshot(path=SCREENSHOTS / f"market_{theme}.png"))).convert("RGB")
+
+    assert (sum(picture.getpixel((900, 10))) > 600) is (theme == "light")  # type: ignore[arg-type]
+    for pane in page.evaluate("lakehouseChart.panes"):
+        area = picture.crop((int(pane["left"]) + 4, int(pane["top"]) + 24, 1300, int(pane["bottom"]) - 4))
+        assert coloured(area) > 500
+
+
+def test_a_former_ticker_finds_the_instrument(log_in: Callable[..., Page]) -> None:
+    """Typing the code before the rename offers the instrument under today's code."""
+    page = log_in(path="/?secid=SBER")
+    page.wait_for_function(DRAWN)
+
+    page.click("#lh-instrument")
+    page.keyboard.type("yndx", delay=20)
+    page.wait_for_selector("#lh-options li:has-text('formerly YNDX')")
+    page.keyboard.press("Enter")
+    wait_for(page, "YDEX", "1d")
+
+
+def test_raw_prices_jump_at_the_split_and_adjusted_ones_do_not(log_in: Callable[..., Page]) -> None:
+    """Raw is as traded, adjusted is comparable; the SMA stays with the prices."""
+    page = log_in(path="/?secid=GMKN&timeframe=1d&range=All")
+    wait_for(page, "GMKN", "1d")
+    adjusted = page.evaluate("lakehouseChart.candles")
+    page.click("button:text-is('Raw')")
+    page.wait_for_function("lakehouseChart.request.adjust === 'none' && lakehouseChart.state === 'drawn'")
+    raw = page.evaluate("lakehouseChart.candles")
+    average = page.evaluate("lakehouseChart.sma")
+
+    assert greatest_jump(adjusted) < 1.2
+    assert greatest_jump(raw) > 80
+    assert average[0]["value"] / raw[19]["close"] == pytest.approx(1, abs=0.2)
+    assert page.evaluate("new Date(lakehouseChart.candles.at(-1).time * 1000).toISOString()") > SPLIT_DATE.isoformat()
+
+
+def test_an_index_without_volume_shows_its_turnover(log_in: Callable[..., Page]) -> None:
+    """Where volume is NULL the pane shows the turnover and says so."""
+    page = log_in(path="/?secid=IMOEX&timeframe=1d")
+    wait_for(page, "IMOEX", "1d")
+
+    assert [point["value"] for point in page.evaluate("lakehouseChart.volume")] == [
+        row["value"] for row in api_rows(page)
+    ]
+    assert page.is_visible("text=turnover instead of volume")
+    assert page.is_disabled("button:text-is('Minute')")
+
+
+def test_many_minutes_are_all_read_and_drawn_joined_until_one_zooms_in(log_in: Callable[..., Page]) -> None:
+    """Too many candles for the screen are joined, losing no volume; zoomed in, each is drawn."""
+    page = log_in(path="/?secid=SBER&timeframe=1m&range=All")
+    wait_for(page, "SBER", "1m")
+    rows = api_rows(page)
+
+    assert len(rows) > 50_000
+    assert page.evaluate("lakehouseChart.rows") == len(rows)
+    assert page.evaluate("lakehouseChart.read('close')") == [row["close"] for row in rows]
+    assert page.evaluate("lakehouseChart.step") > 60
+    assert sum(point["value"] for point in page.evaluate("lakehouseChart.volume")) == sum(row["volume"] for row in rows)
+    assert "zoom in for every candle" in page.inner_text("#lh-legend")
+
+    page.evaluate("lakehouseChart.timeScale.setVisibleLogicalRange({from: 500, to: 520})")
+    page.wait_for_function("lakehouseChart.step === null")
+    drawn = prices(page.evaluate("lakehouseChart.candles"))
+    rows_by_prices = [(row["open"], row["high"], row["low"], row["close"]) for row in rows]
+    begin = rows_by_prices.index(drawn[0])
+    assert drawn == rows_by_prices[begin : begin + len(drawn)]
+
+
+def test_data_published_meanwhile_makes_the_page_read_again(log_in: Callable[..., Page]) -> None:
+    """A 409 in the middle of the pages starts the reading again: no mixture of versions is drawn."""
+    page = log_in(path="/?secid=SBER&timeframe=1d")
+    page.wait_for_function(DRAWN)
+    refused = 0
+
+    def refuse_once(route: Route) -> None:
+        nonlocal refused
+        refused += 1
+        if refused == 3:
+            route.fulfill(status=409, json={"code": "Moved", "message": "start again"})
+        else:
+            route.continue_()
+
+    page.route("**/api/v1/candles*", refuse_once)
+    page.click("button:text-is('Minute')")
+    page.click("button:text-is('All')")
+    wait_for(page, "SBER", "1m")
+    page.wait_for_function("lakehouseChart.request.from < '2026-10-01' && lakehouseChart.state === 'drawn'")
+
+    assert refused > 3
+    assert page.evaluate("lakehouseChart.read('close')") == [row["close"] for row in api_rows(page)]
+
+
+def test_an_error_is_shown_in_the_page_and_can_be_tried_again(log_in: Callable[..., Page]) -> None:
+    """A failing function leaves no half-drawn chart but its message and a button."""
+    page = log_in(path="/?secid=SBER&timeframe=1d")
+    page.wait_for_function(DRAWN)
+    page.route("**/api/v1/candles*", lambda route: route.fulfill(status=500, json={"message": "the disk is full"}))
+    page.click("button:text-is('6M')")
+    page.wait_for_selector("#lh-note:has-text('the disk is full')")
+    assert page.evaluate("lakehouseChart.candles") == []
+
+    page.unroute("**/api/v1/candles*")
+    page.click("text=Try again")
+    page.wait_for_function(DRAWN)
+
+
+def test_dates_without_candles_say_so(log_in: Callable[..., Page]) -> None:
+    """An empty range is told as such, with a way out."""
+    page = log_in(path="/?secid=SBER&timeframe=1d&from=2026-11-21&till=2026-11-22")
+    page.wait_for_selector("#lh-note:has-text('SBER has no daily candles between 2026-11-21 and 2026-11-22')")
+    page.click("text=Show all")
+    wait_for(page, "SBER", "1d")
+
+    assert page.evaluate("lakehouseChart.rows") == 520
+
+
+def test_the_csv_file_holds_the_candles_shown(log_in: Callable[..., Page]) -> None:
+    """The file's rows are the API's rows, value for value."""
+    page = log_in(path="/?secid=YDEX&timeframe=1d")
+    wait_for(page, "YDEX", "1d")
+    with page.expect_download() as download:
+        page.click("#lh-csv")
+    rows = list(csv.DictReader(download.value.path().read_text().splitlines()))
+
+    expected = api_rows(page)
+    assert len(rows) == len(expected)
+    for row, wanted in zip(rows, expected, strict=True):
+        assert row["trade_date"] == wanted["trade_date"]
+        assert row["begin_at"][:19] == wanted["begin_at"][:19]
+        for name in ("open", "high", "low", "close", "value", "volume", "sma_20", "rsi_14"):
+            assert (float(row[name]) if row[name] else None) == wanted[name]
+
+
+def test_what_is_chosen_is_in_the_address(log_in: Callable[..., Page]) -> None:
+    """Reloading the page shows the same chart, so an address can be passed on."""
+    page = log_in(path="/?secid=SBER")
+    page.wait_for_function(DRAWN)
+    page.click("button:text-is('Minute')")
+    wait_for(page, "SBER", "1m")
+    rows = page.evaluate("lakehouseChart.rows")
+    page.reload()
+    wait_for(page, "SBER", "1m")
+
+    assert page.evaluate("lakehouseChart.rows") == rows
+
+
+def pick(page: Page, secid: str) -> None:
+    """Pick an instrument by typing its code."""
+    page.wait_for_function(DRAWN)
+    page.click("#lh-instrument")
+    page.keyboard.type(secid, delay=20)
+    page.wait_for_selector(f"#lh-options li[aria-selected=true]:has-text('{secid}')")
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"lakehouseChart.request.secid === '{secid}' && {DRAWN}")
+
+
+def wait_for(page: Page, secid: str, timeframe: str) -> None:
+    """Wait until the candles of a series are all read and drawn."""
+    wanted = (
+        f"window.lakehouseChart?.request?.secid === '{secid}' && lakehouseChart.request.timeframe === '{timeframe}'"
+    )
+    page.wait_for_function(f"{wanted} && lakehouseChart.state === 'drawn'")
+
+
+def api_rows(page: Page) -> list[dict[str, Any]]:
+    """Return the rows that the functions give for what the page shows, page by page, oldest first."""
+    rows: list[dict[str, Any]] = []
+    token = None
+    while True:
+        parameters = {**page.evaluate("lakehouseChart.request"), "limit": 10_000, **({"token": token} if token else {})}
+        answer = page.request.get("/api/v1/candles", params=parameters)
+        assert answer.ok
+        document = answer.json()
+        rows.extend(dict(zip(document["columns"], row, strict=True)) for row in document["rows"])
+        token = document["next"]
+        if token is None:
+            return rows
+
+
+def prices(candles: list[dict[str, float]]) -> list[tuple[float, float, float, float]]:
+    """Return open, high, low and close of drawn candles."""
+    return [(candle["open"], candle["high"], candle["low"], candle["close"]) for candle in candles]
+
+
+def legend(page: Page) -> dict[str, str]:
+    """Return the legend's texts by name."""
+    return {
+        name: page.inner_text(f"#lh-legend .lh-{name} b") for name in ("date", "open", "close", "volume", "sma", "rsi")
+    }
+
+
+def greatest_jump(candles: list[dict[str, float]]) -> float:
+    """Return the greatest ratio of one close to the next, either way."""
+    closes = [candle["close"] for candle in candles]
+    return max(max(a / b, b / a) for a, b in pairwise(closes))
+
+
+def coloured(picture: Image.Image) -> int:
+    """Return how many pixels are not grey: candles, columns and lines are, grid and background are not."""
+    channels = np.asarray(picture).astype(int)
+    return int((channels.max(axis=2) - channels.min(axis=2) > 40).sum())
