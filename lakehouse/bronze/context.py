@@ -44,7 +44,7 @@ class FetchContext:
 
     def connect(self) -> Connection[Any]:
         """Return a connection to the ledger."""
-        return connect(self.dsn)
+        return connect(self.dsn, "lakehouse_app")
 
     def store(self) -> Store:
         """Return the store of Bronze."""

@@ -150,7 +150,7 @@ def _answer(response: aiohttp.ClientResponse, body: bytes) -> Answer:
     url, status = str(response.url), response.status
     if status in RETRIED_STATUS:
         raise IssUnavailable(f"{url}: answered {status} {response.reason}", _retry_after_s(response))
-    headers = dict(response.headers)
+    headers = {str(name): value for name, value in response.headers.items()}
     if status != 200:
         rejected = Answer(url, status, headers, _date(response) or _unknown_time(), body, None)
         raise IssContractError(f"{url}: answered {status} {response.reason}, expected 200", rejected)
