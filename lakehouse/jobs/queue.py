@@ -247,7 +247,11 @@ def retry_failed(conn: Connection[Any], job_id: int | None = None) -> list[int]:
             window_ids.setdefault(owner, []).append(window_id)
         for owner, ids in window_ids.items():
             conn.execute(
-                "UPDATE lake.job SET state = 'running', finished_at = NULL, error = NULL WHERE job_id = %s", (owner,)
+                """
+                UPDATE lake.job SET state = 'running', cancel_requested = false, finished_at = NULL, error = NULL
+                WHERE job_id = %s
+                """,
+                (owner,),
             )
             enqueue(conn, "fetch", {"job_id": owner, "window_ids": ids})
     return sorted(window_ids)
