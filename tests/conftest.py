@@ -17,6 +17,9 @@ from infra.installing.browser import find_chromium, how_to_install
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
 from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.simulator.clock import Clock
+from lakehouse.simulator.exchange import MadeExchange
+from lakehouse.simulator.server import running
 from lakehouse.storage.store import Store, open_store
 from tests.components import RECORDED, require
 
@@ -80,3 +83,11 @@ def dsn(postgres: EmbeddedPostgres, migrated_database: str) -> Iterator[str]:
 def store(tmp_path: Path) -> Store:
     """Return an empty object store in a folder."""
     return open_store(str(tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[str]:
+    """Return the address of a made exchange whose clock stands still, one for all tests: change nothing there."""
+    exchange = MadeExchange(seed=1)
+    with running(exchange, Clock(exchange.default_now, frozen=True)) as address:
+        yield address
