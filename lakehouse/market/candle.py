@@ -193,7 +193,9 @@ FACT_CANDLE = Table(
         _required("secid", "string", "code of the security on that day"),
         *_PRICES,
         _required("is_final", "boolean", "whether the trading date was over when the candle was read"),
-        _required("split_factor", "double", "multiplier of prices (divisor of volume) that makes them comparable today"),
+        _required(
+            "split_factor", "double", "multiplier of prices (divisor of volume) that makes them comparable today"
+        ),
         Column("sma_20", "double", "mean of the last 20 adjusted closes; NULL for the first 19", _RUB),
         Column("rsi_14", "double", "Wilder's RSI of adjusted closes, 14 changes; NULL for the first 14", "0-100"),
         _required("bucket", "string", "partition: month for 1m, year for 10m and 1h, else all"),

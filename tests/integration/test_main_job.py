@@ -22,14 +22,8 @@ from lakehouse.up import running, stamped_plan, with_settings
 
 pytestmark = [pytest.mark.spark, pytest.mark.postgres]
 
-TABLES = (
-    "silver/candles",
-    "silver/history",
-    "silver/instruments",
-    "silver/splits",
-    "silver/calendar",
-    "gold/fact_candle",
-)
+SILVER = ("silver/candles", "silver/history", "silver/instruments", "silver/splits", "silver/calendar")
+TABLES = (*SILVER, "gold/fact_candle")
 
 
 def lakehouse(*arguments: str | Path, timeout_s: int = 600) -> str:
