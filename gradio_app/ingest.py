@@ -11,7 +11,8 @@ from typing import Any
 import gradio as gr
 
 from gradio_app import jobs_table
-from gradio_app.session import Pool, address_of, require
+from gradio_app.callbacks import require
+from gradio_app.session import Pool, address_of
 from lakehouse.access import audit
 from lakehouse.access.roles import Role
 from lakehouse.jobs import queue

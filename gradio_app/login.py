@@ -10,7 +10,8 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from gradio_app.session import COOKIE, Pool, address_of
+from functions.requests import COOKIE
+from gradio_app.session import Pool, address_of
 from lakehouse.access import audit, sessions
 from lakehouse.market.errors import LakehouseError
 

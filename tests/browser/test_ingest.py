@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page
 from psycopg.types.json import Jsonb
 
+from gradio_app.ingest import split_tickers
 from tests.browser.running import Platform
 
 pytestmark = [pytest.mark.browser, pytest.mark.postgres]
@@ -63,9 +64,9 @@ def test_the_table_follows_the_job_by_itself(log_in: Callable[..., Page], platfo
     page.click(f"tr[data-job='{job_id}']")
 
     finish_window(platform, job_id, "landed", None)
-    page.wait_for_selector(f"tr[data-job='{job_id}']:has-text('1 / 2')", timeout=5000)
+    page.wait_for_selector(f"tr[data-job='{job_id}']:has-text('1 / 2')")
     finish_window(platform, job_id, "failed", "page 3 began at row 1000, expected 1500")
-    page.wait_for_selector(".lh-details:has-text('page 3 began at row 1000, expected 1500')", timeout=5000)
+    page.wait_for_selector(".lh-details:has-text('page 3 began at row 1000, expected 1500')")
 
 
 def test_a_wrong_request_says_what_is_wrong_and_stores_nothing(log_in: Callable[..., Page], platform: Platform) -> None:
@@ -77,6 +78,12 @@ def test_a_wrong_request_says_what_is_wrong_and_stores_nothing(log_in: Callable[
     page.wait_for_selector(".lh-message.lh-error:has-text('NO/PE')")
 
     assert platform.query("SELECT count(*) FROM lake.job") == before
+
+
+@pytest.mark.parametrize("text", ["SBER GAZP", "SBER,GAZP", " SBER;\n GAZP,, SBER "])
+def test_tickers_are_separated_by_anything_and_taken_once(text: str) -> None:
+    """Commas, semicolons, blanks and line ends separate; order is kept."""
+    assert split_tickers(text) == ["SBER", "GAZP"]
 
 
 def call_back(page: Page, name: str, values: list[object]) -> str:

@@ -10,7 +10,6 @@ import pytest
 from starlette.requests import Request
 
 from gradio_app.guard import is_same_origin
-from gradio_app.ingest import split_tickers
 from gradio_app.jobs_table import details, duration, jobs, message
 from gradio_app.login import local_path
 from lakehouse.jobs.queue import Job, JobWindow
@@ -55,12 +54,6 @@ WINDOW = JobWindow(
     attempts=3,
     error="<script>alert(1)</script>",
 )
-
-
-@pytest.mark.parametrize("text", ["SBER GAZP", "SBER,GAZP", " SBER;\n GAZP,, SBER "])
-def test_tickers_are_separated_by_anything_and_taken_once(text: str) -> None:
-    """Commas, semicolons, blanks and line ends separate; order is kept."""
-    assert split_tickers(text) == ["SBER", "GAZP"]
 
 
 @pytest.mark.parametrize(
