@@ -19,6 +19,7 @@ from lakehouse.silver import pending
 from lakehouse.silver.derive import Outcome, derived, uncovered
 from lakehouse.silver.families import families_of
 from lakehouse.silver.inputs import plan_inputs
+from lakehouse.silver.lake import table_url as table_url
 from lakehouse.silver.quarantine import quarantine_difference
 from lakehouse.silver.report import TableReport, check_conservation
 from lakehouse.storage.store import Store
@@ -47,11 +48,6 @@ class _Attempt:
     new: Sequence[LedgerObject] = ()
     outcome: Outcome | None = None
     views: ExitStack = field(default_factory=ExitStack)
-
-
-def table_url(lake: str, table: Table) -> str:
-    """Return where *table* lies in the lake: LAKE/silver/candles."""
-    return f"{lake.rstrip('/')}/{table.name.replace('.', '/')}"
 
 
 def merge_batch(

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -38,6 +41,8 @@ log = structlog.get_logger()
 
 ROWS_A_BATCH = 1_500_000
 OBJECTS_A_BATCH = 5_000
+# Small tables cost planning, not work: one plans while another works
+TABLES_AT_A_TIME = 2
 
 
 class LedgerEmpty(LakehouseError):
@@ -46,8 +51,8 @@ class LedgerEmpty(LakehouseError):
 
 def ensure_silver(spark: SparkSession, lake: str) -> None:
     """Create the tables of Silver that are missing."""
-    for table in (*SILVER, QUARANTINE):
-        ensure_table(spark, table_url(lake, table), table)
+    with ThreadPoolExecutor(TABLES_AT_A_TIME) as pool:
+        list(pool.map(lambda table: ensure_table(spark, table_url(lake, table), table), (*SILVER, QUARANTINE)))
 
 
 def merge_bronze(
@@ -84,8 +89,7 @@ def merge_bronze(
     ensure_silver(spark, lake)
     with connect(dsn) as conn:
         pending.mark_without_table(conn, list(FAMILIES))
-        for table in SILVER:
-            _merge_table(place, conn, table, report, limit)
+    _each_table(place, report, partial(_merge_table, limit=limit))
     report.seconds = round(time.monotonic() - began, 3)
     log.info("silver.merged", run_id=report.run_id, seconds=report.seconds, tables=list(report.tables))
     return report
@@ -119,8 +123,7 @@ def rebuild_silver(
                 "rebuild the ledger from Bronze first"
             )
         pending.mark_without_table(conn, list(FAMILIES))
-        for table in SILVER:
-            _rebuild_table(place, conn, table, report)
+    _each_table(place, report, _rebuild_table)
     report.seconds = round(time.monotonic() - began, 3)
     return report
 
@@ -141,7 +144,25 @@ def batches(
         yield batch
 
 
-def _merge_table(place: Place, conn: psycopg.Connection, table: Table, report: MergeReport, limit: int | None) -> None:
+def _each_table(
+    place: Place, report: MergeReport, do: Callable[[Place, psycopg.Connection, Table, TableReport], None]
+) -> None:
+    """Do every table in a Spark session and a connection of its own; report those that had something to do."""
+
+    def run(table: Table) -> TableReport:
+        table_report = TableReport()
+        with connect(place.dsn) as conn:
+            do(replace(place, spark=place.spark.newSession()), conn, table, table_report)
+        return table_report
+
+    with ThreadPoolExecutor(TABLES_AT_A_TIME) as pool:
+        found = zip(SILVER, pool.map(run, SILVER), strict=True)
+        report.tables = {table.name: made for table, made in found if made.objects or made.versions}
+
+
+def _merge_table(
+    place: Place, conn: psycopg.Connection, table: Table, table_report: TableReport, *, limit: int | None
+) -> None:
     recorded, version = read_progress(conn, table.name), table_version(table_url(place.lake, table))
     if recorded is not None and version < recorded:
         log.warning("silver.table_lost", table=table.name, version=version, recorded=recorded)
@@ -154,11 +175,10 @@ def _merge_table(place: Place, conn: psycopg.Connection, table: Table, report: M
     left = len(objects)
     for batch in cut:
         left -= len(batch)
-        table_report = report.tables.setdefault(table.name, TableReport())
         merge_batch(place, conn, table, batch, table_report, trusted=trusted, settles=trusted or left == 0)
 
 
-def _rebuild_table(place: Place, conn: psycopg.Connection, table: Table, report: MergeReport) -> None:
+def _rebuild_table(place: Place, conn: psycopg.Connection, table: Table, table_report: TableReport) -> None:
     """Derive *table* from all objects, those of one scope together; then drop what no object covers."""
     names = scope_of(table)
     pending.forget(conn, table)
@@ -166,7 +186,6 @@ def _rebuild_table(place: Place, conn: psycopg.Connection, table: Table, report:
     everything.sort(
         key=lambda object_: (*(getattr(object_, name) for name in names), object_.span_from, object_.object_key)
     )
-    table_report = report.tables.setdefault(table.name, TableReport())
     for batch in batches(everything):
         merge_batch(place, conn, table, batch, table_report, trusted=False, settles=False, unmerged_too=True)
     drop_uncovered(place, conn, table, everything, table_report)

@@ -55,7 +55,7 @@ def outcome_sql(table: Table, with_absences: bool) -> str:
     if with_absences:
         observed.append(_absences(table))
     compared = _all(f"lead({name}) OVER w IS NOT DISTINCT FROM {name}" for name in ("seen", *values))
-    unlike = " OR ".join(f"before.{name} IS DISTINCT FROM {name}" for name in ("seen", *values))
+    unlike = " OR ".join(f"previous.{name} IS DISTINCT FROM {name}" for name in ("seen", *values))
     return f"""
 WITH observed AS ({" UNION ALL ".join(observed)}),
 eligible AS (SELECT *, {_counts(table)} AS counts FROM observed),
@@ -65,11 +65,11 @@ tied AS (
 ),
 compared AS (
     SELECT *, last_value(CASE WHEN counts AND NOT tied THEN struct({_list("seen", *values)}) END) IGNORE NULLS OVER (
-        {window} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+        {window} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS previous
     FROM tied
 ),
 changed AS (
-    SELECT *, counts AND NOT tied AND (seen OR coalesce(before.seen, FALSE)) AND ({unlike}) AS changes FROM compared
+    SELECT *, counts AND NOT tied AND (seen OR coalesce(previous.seen, FALSE)) AND ({unlike}) AS changes FROM compared
 ),
 bounded AS (
     SELECT *, first_value(CASE WHEN changes THEN known_from END) IGNORE NULLS OVER following AS known_till,
@@ -147,7 +147,7 @@ def _class() -> str:
             WHEN NOT counts THEN 'outranked'
             WHEN tied THEN CASE WHEN repeated THEN 'unchanged' ELSE 'outranked' END
             WHEN NOT changes THEN 'unchanged'
-            WHEN before.seen THEN 'revised' ELSE 'accepted' END"""
+            WHEN previous.seen THEN 'revised' ELSE 'accepted' END"""
 
 
 def _last_attributes(rest: tuple[str, ...], window: str) -> str:
