@@ -29,7 +29,8 @@ from lakehouse.market.candle import CANDLES
 from lakehouse.market.instrument import Instrument
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.silver.content_hash import content_hash
-from lakehouse.silver.merge import ensure_silver, merge_bronze, table_url
+from lakehouse.silver.lake import table_url
+from lakehouse.silver.merge import ensure_silver, merge_bronze
 from lakehouse.storage.store import Store, open_store
 
 MINUTES_A_DAY = 850
