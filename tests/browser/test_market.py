@@ -51,6 +51,25 @@ def test_times_are_moscows(log_in: Callable[..., Page]) -> None:
     assert first.replace("T07:", "T10:")[:19] == drawn[:19]
 
 
+def test_moscow_was_four_hours_ahead_from_2011_to_2014(log_in: Callable[..., Page]) -> None:
+    """The clock of the day counts: 06:00 UTC was 10:00 in July 2012, 07:00 UTC is 10:00 since."""
+    page = log_in(path="/?secid=SBER&timeframe=1d")
+    page.wait_for_function(DRAWN)
+    columns = ["begin_at", "trade_date", "open", "high", "low", "close", "value", "volume", "sma_20", "rsi_14"]
+    rows = [
+        ["2012-07-02T06:00:00Z", "2012-07-02", 84.1, 84.5, 84.0, 84.2, 1e6, 1e4, None, None],
+        ["2026-07-02T07:00:00Z", "2026-07-02", 284.1, 284.5, 284.0, 284.2, 1e6, 1e4, None, None],
+    ]
+    answer = {"columns": columns, "rows": rows, "data_version": 1, "next": None}
+    page.route("**/api/v1/candles*", lambda route: route.fulfill(json=answer))
+    page.click("button:text-is('Minute')")
+    wait_for(page, "SBER", "1m")
+
+    times = page.evaluate("lakehouseChart.candles.map(({time}) => new Date(time * 1000).toISOString().slice(0, 16))")
+
+    assert times == ["2012-07-02T10:00", "2026-07-02T10:00"]
+
+
 def test_the_legend_shows_the_last_candle_and_then_the_one_under_the_cursor(log_in: Callable[..., Page]) -> None:
     """Without a cursor the legend's close is the last close; with one it is that candle's."""
     page = log_in(path="/?secid=SBER&timeframe=1m")
