@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakehouse.market.errors import BadInput
@@ -21,11 +21,17 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_", frozen=True)
 
-    data_dir: Path = Field(default_factory=lambda: default_data_dir(), description="root of Bronze, the lake and PostgreSQL")
+    data_dir: Path = Field(
+        default_factory=lambda: default_data_dir(), description="root of Bronze, the lake and PostgreSQL"
+    )
     cache_dir: Path | None = Field(default=None, description="downloads that can be made again (lakehouse/cache.py)")
-    database_url: SecretStr | None = Field(default=None, description="a PostgreSQL of your own instead of the embedded one")
+    database_url: SecretStr | None = Field(
+        default=None, description="a PostgreSQL of your own instead of the embedded one"
+    )
     bronze_url: str | None = Field(default=None, description="object store of Bronze; a folder in data_dir by default")
-    source: Literal["exchange", "simulator", "recorded"] = Field(default="exchange", description="where the data are from")
+    source: Literal["exchange", "simulator", "recorded"] = Field(
+        default="exchange", description="where the data are from"
+    )
     iss_url: str = Field(default=EXCHANGE_URL, description="base address of the exchange's API")
     requests_per_s: float = Field(default=5, ge=0, le=50, description="request budget of all processes; 0 lifts it")
     requests_in_flight: int = Field(default=4, ge=1, le=32, description="requests at a time of all processes")
@@ -54,8 +60,12 @@ def default_data_dir() -> Path:
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings; raise BadInput for a ``LAKEHOUSE_`` variable that does not exist (a misspelt one)."""
+    """Read the settings; raise BadInput for a wrong value, or a ``LAKEHOUSE_`` variable that does not exist (misspelt)."""
     known = {f"LAKEHOUSE_{name.upper()}" for name in Settings.model_fields}
     if unknown := sorted(name for name in environ if name.startswith("LAKEHOUSE_") and name not in known):
         raise BadInput(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    return Settings()
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = (f"LAKEHOUSE_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+        raise BadInput("; ".join(problems)) from None
