@@ -16,8 +16,8 @@ Anchor = Mapping[str, Any]
 def last_final_row(series: Series, pages: Sequence[Page], fetched_at: dt.datetime) -> Anchor | None:
     """Return the last row that was final at *fetched_at*, or None."""
     final = last_final_date(series, fetched_at).isoformat()
-    begin = max((key for page in pages for key in page.keys if key[:10] <= final), default=None)
-    return None if begin is None else rows_at(pages, begin)
+    begin = max((_last_until(page.keys, final) for page in pages), default="")
+    return rows_at(pages, begin) if begin else None
 
 
 def rows_at(pages: Sequence[Page], begin: str) -> Anchor:
@@ -39,3 +39,8 @@ def rows_at(pages: Sequence[Page], begin: str) -> Anchor:
             if key == begin:
                 rows.append(["" if board is None else row[board], *(row[at] for at in wanted)])
     return {"begin": begin, "rows": sorted(rows, key=repr)}
+
+
+def _last_until(keys: Sequence[str], date: str) -> str:
+    last = max(keys, default="")
+    return last if last[:10] <= date else max((key for key in keys if key[:10] <= date), default="")

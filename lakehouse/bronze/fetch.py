@@ -212,7 +212,7 @@ def _trailer(context: FetchContext, window: Window, reading: _Reading) -> Traile
     pages, fetched_at = reading.pages, reading.fetched_at
     trailer = Trailer(window, fetched_at, reading.rows, len(pages), pages[-1].end_proof, complete=True)
     if reading.rows:
-        last = max(key for page in pages if page.keys for key in (page.keys[-1], max(page.keys)))
+        last = max(max(page.keys) for page in pages if page.keys)
         return replace(trailer, state=COMPLETE, last=last, anchor=last_final_row(window.series, pages, fetched_at))
     if expects_rows(context, window, fetched_at):
         return replace(trailer, state=MISSING, complete=False)

@@ -48,7 +48,7 @@ def read_block(answer: Answer, name: str, required: Collection[str]) -> Block:
         raise IssContractError(f"{answer.url}: {lacks}", answer)
     _check_metadata(answer, name, found.get("metadata"), required)
     rows: list[list[Any]] = found["data"]
-    if odd := {len(row) for row in rows}.difference({len(columns)}):
+    if odd := set(map(len, rows)) - {len(columns)}:
         row = f"a row of block {name!r} has {odd.pop()} values for {len(columns)} columns"
         raise IssContractError(f"{answer.url}: {row}", answer)
     return Block(name, columns, rows)
