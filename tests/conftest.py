@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -17,11 +18,16 @@ from infra.installing.browser import find_chromium, how_to_install
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
 from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.engines.jars import SparkNotInstalled
+from lakehouse.engines.spark import start_spark
 from lakehouse.simulator.clock import Clock
 from lakehouse.simulator.exchange import MadeExchange
 from lakehouse.simulator.server import running
 from lakehouse.storage.store import Store, open_store
 from tests.components import RECORDED, require
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 # Few examples on every push, thousands by `make torture`; made services are slow at times, so no deadline
 settings.register_profile("push", max_examples=25, deadline=None)
@@ -91,3 +97,14 @@ def simulator() -> Iterator[str]:
     exchange = MadeExchange(seed=1)
     with running(exchange, Clock(exchange.default_now, frozen=True)) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """Return the Spark session of all tests: it takes 8 s to start."""
+    try:
+        session = start_spark("local[2]", work_dir=tmp_path_factory.mktemp("spark"))
+    except SparkNotInstalled as error:
+        require("Spark", str(error))
+    yield session
+    session.stop()
