@@ -35,7 +35,7 @@ log = structlog.get_logger()
 # A window whose pages do not add up is read this often in all.
 READINGS = 3
 
-Report = Callable[[int, int], None]
+Report = Callable[[int, int], object]
 
 
 class Cancelled(LakehouseError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import LocalCluster
 from psycopg import Connection
 from psycopg.rows import dict_row
 
@@ -425,3 +426,19 @@ def test_coverage_of_one_series_is_its_own(bench: Bench) -> None:
     bench.fetch(bench.plan())
     assert coverage(bench.conn, MINUTES) == []
     assert all(isinstance(row, Coverage) for row in coverage(bench.conn, DAYS))
+
+
+def test_same_graph_runs_on_a_cluster(bench: Bench) -> None:
+    """Given the address of a Dask cluster, windows are fetched by its workers and land in the same store and ledger."""
+    windows = [Window(MINUTES, T(f"2024-03-{day}"), D(f"2024-03-{day}")) for day in (18, 19)]
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:  # type: ignore[no-untyped-call]
+        outcomes = fetch_windows(bench.context, [(window, max) for window in windows], cluster.scheduler_address)
+    assert [(outcome.window, outcome.rows) for outcome in outcomes if isinstance(outcome, Landed)] == [
+        (window, 600) for window in windows
+    ]
+    assert bench.covered(MINUTES) == [
+        ("2024-03-18", "2024-03-18", "complete"),
+        ("2024-03-19", "2024-03-19", "complete"),
+    ]
