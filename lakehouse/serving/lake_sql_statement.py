@@ -14,10 +14,22 @@ from lakehouse.market.errors import BadInput
 STATEMENT_CHARACTERS = 100_000
 _TAKEN = "a single SELECT, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN statement is taken"
 
-# All others are refused: some read files, some run a text that nobody checked, and arrow_scan calls the address it is given
+# All others are refused: some read files, some run an unchecked text, and arrow_scan calls any address it is given
 TABLE_FUNCTIONS = frozenset(
-    {"generate_series", "json_each", "json_tree", "pg_timezone_names", "range", "repeat", "repeat_row", "summary", "unnest"}
+    {
+        "generate_series",
+        "json_each",
+        "json_tree",
+        "pg_timezone_names",
+        "range",
+        "repeat",
+        "repeat_row",
+        "summary",
+        "unnest",
+    }
 )
+# What SHOW TABLES, SHOW ALL TABLES and SHOW TABLES FROM silver are in the parse
+_LISTS = ("tables", "__show_tables_expanded", "")
 _EXPLAIN = re.compile(r"\s*explain\s+(?:analyze\b)?", re.IGNORECASE)
 
 
@@ -34,18 +46,14 @@ def tables_named(conn: duckdb.DuckDBPyConnection, text: str) -> set[str] | None:
     Raises:
         SqlRefused: for anything but one read-only statement, and for table functions beyond TABLE_FUNCTIONS.
     """
-    names: set[str] = set()
-    lists_tables = False
+    paths = []
     for node in _nodes(_parse(conn, text)):
-        match node.get("type"):
-            case "TABLE_FUNCTION":
-                _check_function(node["function"])
-            case "BASE_TABLE":
-                names.add(_last_name(node))
-            case "SHOW_REF" if not node.get("query"):
-                names.add(name := _last_name(node).strip('"'))
-                lists_tables = lists_tables or name in ("", "databases", "tables", "schemas")
-    return None if lists_tables else names
+        if node.get("type") == "TABLE_FUNCTION":
+            _check_function(node["function"])
+        elif node.get("type") == "BASE_TABLE" or (node.get("type") == "SHOW_REF" and not node.get("query")):
+            paths.append([part.lower().strip('"') for part in node["qualified_name"]["path"]])
+    is_list = any("information_schema" in path or path[-1] in _LISTS for path in paths)
+    return None if is_list else {path[-1] for path in paths}
 
 
 def place(text: str, position: int) -> str:
@@ -78,10 +86,10 @@ def _parse(conn: duckdb.DuckDBPyConnection, text: str) -> Any:
     if kind not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
         raise SqlRefused(f"{kind.name} is refused: {_TAKEN}")
     query = _EXPLAIN.sub("", text, count=1) if kind is duckdb.StatementType.EXPLAIN else text
-    row = conn.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchone()
-    tree = json.loads(row[0]) if row else {"error": True}
+    ((parse,),) = conn.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchall()
+    tree = json.loads(parse)
     if tree["error"]:
-        raise SqlRefused(f"{kind.name} of anything but a query is refused: {_TAKEN}")
+        raise SqlRefused(f"what cannot be checked is refused ({tree['error_message']}): {_TAKEN}")
     return tree
 
 
@@ -103,8 +111,3 @@ def _check_function(function: dict[str, Any]) -> None:
             f"the table function {name} is refused: the lake's tables are there by name, and of functions "
             + ", ".join(sorted(TABLE_FUNCTIONS))
         )
-
-
-def _last_name(node: dict[str, Any]) -> str:
-    path = (node.get("qualified_name") or {}).get("path") or [node.get("table_name") or ""]
-    return str(path[-1]).lower()

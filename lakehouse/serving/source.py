@@ -15,7 +15,7 @@ from lakehouse.market.candle import FACT_CANDLE
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 from lakehouse.silver.arrow import arrow_schema
-from lakehouse.silver.batch import table_url
+from lakehouse.silver.lake import table_url
 
 _KEY = list(FACT_CANDLE.key)
 
