@@ -45,11 +45,6 @@ class LedgerObject:
     rank: int
     rows: int
 
-    @property
-    def series(self) -> Series:
-        """What its rows belong to."""
-        return Series(self.family, self.engine, self.market, self.board, self.secid, self.timeframe)
-
 
 def proved_span(trailer: Trailer) -> tuple[dt.datetime, dt.datetime]:
     """
@@ -89,29 +84,9 @@ def newest(conn: Connection, series: Series) -> LedgerObject | None:
         return cursor.execute(query, _names(series)).fetchone()
 
 
-def unmerged(conn: Connection, families: Sequence[str], limit: int) -> list[LedgerObject]:
-    """Return objects that Silver does not hold yet, oldest first."""
-    query = _OBJECTS + " WHERE merged_at IS NULL AND family = ANY(%s) ORDER BY fetched_at, object_key LIMIT %s"
-    with conn.cursor(row_factory=class_row(LedgerObject)) as cursor:
-        return cursor.execute(query, [list(families), limit]).fetchall()
-
-
-def overlapping(conn: Connection, objects: Sequence[LedgerObject]) -> list[LedgerObject]:
-    """Return all objects of the series of *objects* whose spans overlap theirs, *objects* among them."""
-    names = ("family", "engine", "market", "board", "secid", "timeframe", "span_from", "span_till")
-    asked: dict[str, Any] = {name: [getattr(object_, name) for object_ in objects] for name in names}
-    with conn.cursor(row_factory=class_row(LedgerObject)) as cursor:
-        return cursor.execute(_OBJECTS + _OVERLAPPING, asked).fetchall()
-
-
 def mark_merged(conn: Connection, keys: Sequence[str]) -> None:
     """Record that Silver holds the objects of *keys*."""
     conn.execute("UPDATE lake.bronze_object SET merged_at = now() WHERE object_key = ANY(%s)", [list(keys)])
-
-
-def mark_published(conn: Connection, keys: Sequence[str]) -> None:
-    """Record that what came from the objects of *keys* is published."""
-    conn.execute("UPDATE lake.bronze_object SET published_at = now() WHERE object_key = ANY(%s)", [list(keys)])
 
 
 def rebuild(conn: Connection, store: Store) -> int:
@@ -142,15 +117,6 @@ _OBJECTS: LiteralString = """
 _OF_SERIES: LiteralString = """
     WHERE family = %(family)s AND engine = %(engine)s AND market = %(market)s AND board = %(board)s
         AND secid = %(secid)s AND timeframe = %(timeframe)s"""
-_OVERLAPPING: LiteralString = """
-    WHERE EXISTS (
-        SELECT FROM unnest(%(family)s::text[], %(engine)s::text[], %(market)s::text[], %(board)s::text[],
-            %(secid)s::text[], %(timeframe)s::text[], %(span_from)s::timestamptz[], %(span_till)s::timestamptz[])
-            AS n(family, engine, market, board, secid, timeframe, span_from, span_till)
-        WHERE (o.family, o.engine, o.market, o.board, o.secid, o.timeframe)
-            = (n.family, n.engine, n.market, n.board, n.secid, n.timeframe)
-            AND o.span && tstzrange(n.span_from, n.span_till))
-    ORDER BY rank, fetched_at, object_key"""
 _INSERT_OBJECT: LiteralString = """
     INSERT INTO lake.bronze_object (object_key, family, engine, market, board, secid, timeframe, span, complete,
         fetched_at, rows, pages, end_proof)

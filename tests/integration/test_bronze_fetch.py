@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import pickle
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -442,3 +443,14 @@ def test_same_graph_runs_on_a_cluster(bench: Bench) -> None:
         ("2024-03-18", "2024-03-18", "complete"),
         ("2024-03-19", "2024-03-19", "complete"),
     ]
+
+
+def test_every_request_is_within_the_budget(bench: Bench) -> None:
+    """With a rate, requests of all windows together keep it, and no lease is left behind."""
+    context = replace(bench.context, rate_per_s=20, in_flight=2)
+    windows = [Window(MINUTES, T(f"2024-03-{day}"), D(f"2024-03-{day}")) for day in (18, 19)]
+    begun = time.monotonic()
+    outcomes = fetch_windows(context, [(window, max) for window in windows])
+    assert [outcome.pages for outcome in outcomes if isinstance(outcome, Landed)] == [3, 3]
+    assert time.monotonic() - begun > 5 / 20
+    assert bench.conn.execute("SELECT count(*) FROM lake.request_lease").fetchone() == (0,)
