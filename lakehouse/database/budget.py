@@ -2,28 +2,34 @@
 One polite budget for the requests of all workers of all processes.
 
 Slots stand one interval apart, without burst (GCRA in the one row of lake.request_budget, by the database's clock).
-A worker first waits for one of the few leases, which bound the requests in flight and expire if it dies, and takes the
-next slot in the same short transaction; then it waits for its slot without holding anything. A slot that was not used
-within its interval is dropped: a late worker takes another.
+A worker first needs one of the few leases, which bound the requests in flight, and gets it and the next slot in the
+same short transaction; then it waits for its slot without holding anything. Workers of one process that ask at once
+share that transaction. A slot that was not used within its interval is dropped: a late worker takes another.
+A lease ends with the connection of its process, and in any case when it expires.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import random
 import threading
 import time
 import uuid
 import weakref
+from collections import deque
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
 
-from psycopg import Connection
+import psycopg
 
 from lakehouse.database.connection import connect
 
 _LEASE_S = 60
+_AT_ONCE = 16  # slots reserved by one update, at most
 _POLL_S = (0.01, 0.04)  # between two looks for a free lease
 # A slot further ahead than this was not queued for: the database's clock went back
 _LONGEST_QUEUE_S, _LONGEST_QUEUE_SLOTS = 300, 100
@@ -42,7 +48,8 @@ class Budget:
     """
     At most *rate_per_s* requests a second and *in_flight* at a time, of all who use the database *dsn*.
 
-    It opens one connection when it is first used, which is closed with it.
+    The equal budgets of a process share one connection, which is opened when one is first used, and closed with the
+    last of them.
     """
 
     def __init__(self, dsn: str, rate_per_s: float, in_flight: int) -> None:
@@ -52,7 +59,6 @@ class Budget:
         self._interval_s = 1 / rate_per_s
         self._in_flight = in_flight
         self._ledger: _Ledger | None = None
-        self._opening = asyncio.Lock()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -60,42 +66,52 @@ class Budget:
         ledger = await self._open()
         lease = uuid.uuid4()
         try:
-            await self._wait_for_slot(ledger, lease)
+            await _wait_for_slot(ledger, lease)
             yield
         finally:
             await asyncio.to_thread(ledger.release, lease)
 
     async def _open(self) -> _Ledger:
-        async with self._opening:
-            if self._ledger is None or self._ledger.is_closed:
-                self._ledger = await asyncio.to_thread(_Ledger, self._dsn, self._interval_s, self._in_flight)
-            return self._ledger
+        if self._ledger is None or self._ledger.is_closed:
+            self._ledger = await asyncio.to_thread(_shared_ledger, self._dsn, self._interval_s, self._in_flight)
+        return self._ledger
 
-    async def _wait_for_slot(self, ledger: _Ledger, lease: uuid.UUID) -> None:
-        # Both ends are narrowed by what we do not know of the database's clock
-        margin_s = min(ledger.clock_error_s, self._interval_s / 4)
-        while True:
-            slot_at = await asyncio.to_thread(ledger.reserve, lease)
-            if slot_at is None:
-                await asyncio.sleep(random.uniform(*_POLL_S))
-                continue
-            await asyncio.sleep(max(0, slot_at + margin_s - time.monotonic()))
-            if time.monotonic() < slot_at + self._interval_s - margin_s:
-                return
+
+@dataclass(frozen=True)
+class _Slot:
+    """When a request may go out: from *opens* until *closes*, on this process's monotonic clock."""
+
+    opens: float
+    closes: float
+
+
+async def _wait_for_slot(ledger: _Ledger, lease: uuid.UUID) -> None:
+    while True:
+        reserving = asyncio.create_task(asyncio.to_thread(ledger.reserve, lease))
+        try:
+            slot = await asyncio.shield(reserving)
+        except asyncio.CancelledError:
+            await asyncio.wait([reserving])  # or the lease would be taken after it was given back
+            raise
+        if slot is None:
+            await asyncio.sleep(random.uniform(*_POLL_S))
+            continue
+        await asyncio.sleep(max(0, slot.opens - time.monotonic()))
+        if time.monotonic() < slot.closes:
+            return
 
 
 class _Ledger:
-    """The rows in PostgreSQL; times are of this process's monotonic clock, in seconds."""
+    """The rows in PostgreSQL, through one connection that any thread may use."""
 
     def __init__(self, dsn: str, interval_s: float, in_flight: int) -> None:
+        self._asked: deque[tuple[uuid.UUID, Future[_Slot | None]]] = deque()
         self._lock = threading.Lock()
         self._conn = connect(dsn)
         weakref.finalize(self, self._conn.close)
         # A process that stops in mid-transaction must not stop all others
         self._conn.execute("SET idle_in_transaction_session_timeout = '5s'")
-        self._ahead_s, self.clock_error_s = min(
-            (_compare_clocks(self._conn) for _ in range(4)), key=lambda pair: pair[1]
-        )
+        self._interval_s = interval_s
         longest_queue_s = max(_LONGEST_QUEUE_S, _LONGEST_QUEUE_SLOTS * interval_s)
         self._values = {"interval": interval_s, "in_flight": in_flight, "lease_s": _LEASE_S, "queue_s": longest_queue_s}
 
@@ -103,44 +119,89 @@ class _Ledger:
     def is_closed(self) -> bool:
         return self._conn.closed
 
-    def reserve(self, lease: uuid.UUID) -> float | None:
-        """Take *lease* and the next slot; return when that begins, None while all leases are out."""
-        with self._lock, self._conn.transaction():
-            # Locked first: the counting of leases below must see what the one before us did
-            self._conn.execute("SELECT FROM lake.request_budget FOR UPDATE")
-            row = self._conn.execute(_RESERVE, {**self._values, "lease": lease}).fetchone()
-        return row[0] - self._ahead_s if row else None
+    def reserve(self, lease: uuid.UUID) -> _Slot | None:
+        """Take *lease* and the next slot; return that slot, None while all leases are out."""
+        answer: Future[_Slot | None] = Future()
+        self._asked.append((lease, answer))
+        with self._lock:  # who comes first answers for all that ask by then
+            while not answer.done():
+                self._answer([self._asked.popleft() for _ in range(min(len(self._asked), _AT_ONCE))])
+        return answer.result()
 
     def release(self, lease: uuid.UUID) -> None:
         """Give *lease* back."""
-        with self._lock:
+        # A connection that was cut took the lease with it
+        with self._lock, contextlib.suppress(psycopg.OperationalError):
             self._conn.execute("DELETE FROM lake.request_lease WHERE lease_id = %s", (lease,))
+
+    def _answer(self, asked: list[tuple[uuid.UUID, Future[_Slot | None]]]) -> None:
+        try:
+            slot_by_lease = self._reserve([lease for lease, _ in asked])
+        except psycopg.Error as error:
+            for _, answer in asked:
+                answer.set_exception(error)
+            return
+        for lease, answer in asked:
+            answer.set_result(slot_by_lease.get(lease))
+
+    def _reserve(self, leases: list[uuid.UUID]) -> dict[uuid.UUID, _Slot]:
+        with self._conn.transaction():
+            # Locked first: the counting of leases below must see what the one before us did
+            self._conn.execute("SELECT FROM lake.request_budget FOR UPDATE")
+            before = time.monotonic()
+            rows = self._conn.execute(_RESERVE, {**self._values, "leases": leases}).fetchall()
+            after = time.monotonic()
+        return {lease: self._slot(before + wait_s, after + wait_s) for lease, wait_s in rows}
+
+    def _slot(self, begins: float, begun: float) -> _Slot:
+        # The database looked at its clock somewhere between, so the slot is narrowed by that much. The clocks are
+        # compared anew each time: ours stands still while a laptop sleeps.
+        return _Slot(begun, max(begins + self._interval_s, begun + self._interval_s / 2))
+
+
+_ledgers: weakref.WeakValueDictionary[tuple[object, ...], _Ledger] = weakref.WeakValueDictionary()
+_opening = threading.Lock()
+
+
+def _shared_ledger(dsn: str, interval_s: float, in_flight: int) -> _Ledger:
+    key = (os.getpid(), dsn, interval_s, in_flight)
+    with _opening:
+        ledger = _ledgers.get(key)
+        if ledger is None or ledger.is_closed:
+            ledger = _ledgers[key] = _Ledger(dsn, interval_s, in_flight)
+        return ledger
 
 
 _RESERVE = """
     WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS at),
+    over AS (
+        DELETE FROM lake.request_lease l USING clock
+        WHERE lease_id <> ALL(%(leases)s) AND (
+            expires_at <= clock.at
+            OR backend_pid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid))
+        RETURNING lease_id
+    ),
     others AS (
-        SELECT count(*) AS n FROM lake.request_lease, clock WHERE expires_at > clock.at AND lease_id <> %(lease)s
+        SELECT count(*) AS n FROM lake.request_lease
+        WHERE lease_id <> ALL(%(leases)s) AND lease_id NOT IN (SELECT lease_id FROM over)
     ),
-    expired AS (
-        DELETE FROM lake.request_lease USING clock WHERE expires_at <= clock.at AND lease_id <> %(lease)s
+    granted AS (
+        SELECT lease_id, number FROM others, unnest(%(leases)s::uuid[]) WITH ORDINALITY AS asked (lease_id, number)
+        WHERE number <= %(in_flight)s - others.n
     ),
-    slot AS (
-        UPDATE lake.request_budget SET next_slot_at = make_interval(secs => %(interval)s) + greatest(
+    slots AS (
+        UPDATE lake.request_budget SET next_slot_at = make_interval(secs => %(interval)s * granted.n) + greatest(
             CASE WHEN next_slot_at < clock.at + make_interval(secs => %(queue_s)s) THEN next_slot_at END, clock.at)
-        FROM clock, others WHERE others.n < %(in_flight)s
-        RETURNING next_slot_at - make_interval(secs => %(interval)s) AS at
+        FROM clock, (SELECT count(*) AS n FROM granted) AS granted WHERE granted.n > 0
+        RETURNING next_slot_at - make_interval(secs => %(interval)s * granted.n) AS first_at
+    ),
+    given AS (
+        SELECT lease_id, first_at + make_interval(secs => %(interval)s * (number - 1)) AS at FROM granted, slots
+    ),
+    written AS (
+        INSERT INTO lake.request_lease (lease_id, expires_at, backend_pid)
+            SELECT lease_id, at + make_interval(secs => %(lease_s)s), pg_backend_pid() FROM given
+        ON CONFLICT (lease_id) DO UPDATE SET expires_at = excluded.expires_at
     )
-    INSERT INTO lake.request_lease (lease_id, expires_at)
-        SELECT %(lease)s, at + make_interval(secs => %(lease_s)s) FROM slot
-    ON CONFLICT (lease_id) DO UPDATE SET expires_at = excluded.expires_at
-    RETURNING extract(epoch FROM expires_at - make_interval(secs => %(lease_s)s))::float8
+    SELECT lease_id, extract(epoch FROM given.at - clock.at)::float8 FROM given, clock
 """
-
-
-def _compare_clocks(conn: Connection[Any]) -> tuple[float, float]:
-    """Return by how much the database's clock is ahead of our monotonic one, and how wrong that may be, in seconds."""
-    before = time.monotonic()
-    row = conn.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
-    after = time.monotonic()
-    return (row[0] if row else 0.0) - (before + after) / 2, (after - before) / 2

@@ -29,17 +29,22 @@ async def ask(budget, until):
 
 async def main():
     budget = Budget(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))
-    until = float(sys.argv[4])
+    until = time.monotonic() + float(sys.argv[4])  # a process may take long to start where others run
     await asyncio.gather(*(ask(budget, until) for _ in range(3)))
 
 asyncio.run(main())
 """
 
 
-def ask_from_processes(dsn: str, rate_per_s: float, in_flight: int, processes: int, until: float) -> list[float]:
+def start_asker(dsn: str, rate_per_s: float, in_flight: int, seconds: float) -> subprocess.Popen[str]:
+    """Start a process that asks for *seconds* and prints when each request went out."""
+    command = [sys.executable, "-c", _ASKER, dsn, str(rate_per_s), str(in_flight), str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def ask_from_processes(dsn: str, rate_per_s: float, in_flight: int, processes: int, seconds: float) -> list[float]:
     """Return when requests of *processes* together went out, sorted."""
-    command = [sys.executable, "-c", _ASKER, dsn, str(rate_per_s), str(in_flight), str(until)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    running = [start_asker(dsn, rate_per_s, in_flight, seconds) for _ in range(processes)]
     printed = [process.communicate(timeout=60)[0] for process in running]
     assert [process.returncode for process in running] == [0] * processes
     return sorted(float(line) for text in printed for line in text.split())
@@ -47,7 +52,7 @@ def ask_from_processes(dsn: str, rate_per_s: float, in_flight: int, processes: i
 
 def test_all_processes_together_stay_within_the_rate(dsn: str) -> None:
     """No second, wherever it begins, sees more than the limit and one request."""
-    asked = ask_from_processes(dsn, rate_per_s=50, in_flight=8, processes=3, until=time.monotonic() + 4)
+    asked = ask_from_processes(dsn, rate_per_s=50, in_flight=8, processes=3, seconds=2)
     assert len(asked) > 10
     busiest = max(bisect.bisect_left(asked, begin + 1) - number for number, begin in enumerate(asked))
     assert busiest <= 51
@@ -86,11 +91,51 @@ async def test_requests_in_flight_are_bounded(dsn: str) -> None:
 async def test_a_dead_workers_lease_expires(dsn: str) -> None:
     """A lease that nobody gave back is taken away after its time."""
     with connect(dsn) as conn:
-        conn.execute("INSERT INTO lake.request_lease VALUES (gen_random_uuid(), now() + interval '1 second')")
+        conn.execute(
+            "INSERT INTO lake.request_lease (lease_id, expires_at) SELECT gen_random_uuid(), now() + interval '1 s'"
+        )
         begin = time.monotonic()
         async with Budget(dsn, 50, 1).slot():
             assert time.monotonic() - begin > 0.5
         assert leases(conn) == 0
+
+
+async def test_a_killed_process_leaves_no_lease_behind(dsn: str) -> None:
+    """Its leases end with its connection: who comes after it does not wait for them to expire."""
+    asker = start_asker(dsn, 50, 1, 60)
+    assert asker.stdout is not None
+    asker.stdout.readline()
+    asker.kill()
+    asker.wait(10)
+    with connect(dsn) as conn:  # a lease of a connection that is no more, wherever in its round the process was killed
+        conn.execute("INSERT INTO lake.request_lease VALUES (gen_random_uuid(), now() + interval '1 hour', 2147483647)")
+    asker.stdout.close()
+    async with asyncio.timeout(10), Budget(dsn, 50, 1).slot():
+        pass
+
+
+async def test_those_who_ask_at_once_share_an_update(dsn: str) -> None:
+    """While the row is somebody else's a process gathers what it wants of it, and takes it in one go."""
+    rate_per_s = 200
+    budgets = [Budget(dsn, rate_per_s, 8) for _ in range(8)]
+    asked: list[float] = []
+
+    async def ask(budget: Budget) -> None:
+        async with budget.slot():
+            asked.append(time.monotonic())
+
+    with connect(dsn) as conn, connect(dsn, autocommit=False) as other:
+        other.execute("SELECT FROM lake.request_budget FOR UPDATE")
+        asking = [asyncio.create_task(ask(budget)) for budget in budgets]
+        await asyncio.sleep(1)
+        other.rollback()
+        await asyncio.gather(*asking)
+        leased = conn.execute("SELECT count(*) FROM lake.request_lease").fetchone()
+        del budgets, asking
+        updates = count_updates(conn)
+    assert leased == (0,)
+    assert max(asked) - min(asked) > 6 / rate_per_s
+    assert updates < 8
 
 
 async def test_a_lease_lasts_a_minute_and_is_given_back(dsn: str) -> None:
@@ -140,3 +185,16 @@ def test_a_budget_of_nothing_is_refused(rate_per_s: float, in_flight: int) -> No
 def leases(conn: Any) -> int:
     """Return how many requests are in flight."""
     return int(conn.execute("SELECT count(*) FROM lake.request_lease").fetchone()[0])
+
+
+def count_updates(conn: Any) -> int:
+    """Return how often the budget's row was updated by connections that are over."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        updates = conn.execute("SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'request_budget'").fetchone()[
+            0
+        ]
+        if updates:
+            return int(updates)
+        time.sleep(0.1)
+    pytest.fail("no update was counted in 10 s")
