@@ -3,9 +3,9 @@ Pages of candles that the simulator serves in a second, over a real socket.
 
     python benchmarks/simulator_pages.py [--seconds 5] [--connections 8]
 
-Each page has 500 rows. `cold` pages are of minutes that no one asked for before: they are made, then served; `warm` ones
-are served again. Beside the pages in a second of the clock, which the client and other programs slow down, stand the
-pages in a second of the server's processor time: what one core of its own would give.
+Each page has 500 rows. `cold` pages are of minutes that no one asked for before: they are made, then served; `warm`
+ones are served again. Beside the pages in a second of the clock, which the client and other programs slow down, stand
+the pages in a second of the server's processor time: what one core of its own would give.
 """
 
 from __future__ import annotations
@@ -73,15 +73,14 @@ async def _measure(name: str, server: Server, paths: Iterator[str], connections:
     took, used = time.monotonic() - started, server.processor_s() - used
     pages, size = (sum(count[at] for count in counts) for at in (0, 1))
     core = f"{pages / used:7.0f} pages/s of a core" if used else "processor time unknown here"
-    print(
-        f"{name}: {pages / took:7.0f} pages/s  {pages * 500 / took:10.0f} rows/s  {size / took / 2**20:5.0f} MiB/s  {core}"
-    )
+    speed = f"{pages / took:7.0f} pages/s  {pages * 500 / took:10.0f} rows/s  {size / took / 2**20:5.0f} MiB/s"
+    print(f"{name}: {speed}  {core}")
 
 
 async def _run(server: Server, connections: int, seconds: float) -> None:
     secids = ["SBER", "GAZP", "LKOH", "ROSN"]
-    await _measure("cold", server, _paths(_MONTHS, secids, 20), connections, seconds)
-    warm = list(_paths(_MONTHS[-2:], secids, 20))
+    await _measure("cold", server, _paths(_MONTHS, secids, 32), connections, seconds)
+    warm = list(_paths(_MONTHS[-2:], secids, 32))
     await _measure("load", server, iter(warm), connections, 60)
     await _measure("warm", server, cycle(warm), connections, seconds)
 
