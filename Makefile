@@ -23,12 +23,13 @@ test: find-python  ## run all tests (OPTIONS="tests/unit -k moscow" runs some)
 	@$(PYTHON) infra/setup.py --with-browser
 	@$(BIN)/python -m pytest $(OPTIONS)
 
-check: setup  ## lint, types, import rules, locks, unit tests
+check: setup  ## lint, types, import rules, locks, generated docs, unit tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m infra.check_lock
+	@$(BIN)/python -m infra.dictionary --check
 	@$(BIN)/python -m pytest -q tests/unit
 
 torture: setup  ## the property tests with full counts (long)
