@@ -24,7 +24,6 @@ from lakehouse.market.candle import GOLD, QUARANTINE, SILVER
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 from lakehouse.serving.lake_sql_statement import SqlRefused, engine_message, tables_named
-from lakehouse.silver.arrow import arrow_schema
 from lakehouse.silver.lake import table_url
 
 MEMORY = "1GiB"
@@ -116,7 +115,7 @@ def _open_tables(conn: duckdb.DuckDBPyConnection, lake: str, tables: list[Table]
 
 def _create_views(conn: duckdb.DuckDBPyConnection, table: Table, delta: DeltaTable) -> None:
     registered = "_" + table.name.replace(".", "_")
-    conn.register(registered, delta.to_pyarrow_dataset(schema=arrow_schema(table)))
+    conn.register(registered, delta.to_pyarrow_dataset())
     columns = ", ".join(f'"{name}"' for name in table.names)
     if "known_till" not in table.names:
         conn.execute(f"CREATE VIEW {table.name} AS SELECT {columns} FROM {registered}")  # noqa: S608 - declared names
@@ -160,6 +159,8 @@ def _fetch(result: duckdb.DuckDBPyConnection, row_limit: int) -> tuple[pa.Table,
         # It advises sql(), whose errors say no place
         warnings.simplefilter("ignore", UserWarning)
         reader = result.to_arrow_reader(_ROWS_AT_A_TIME)
+    if reader is None:
+        raise RuntimeError("a query that was run has no result")
     batches, rows, size = [], 0, 0
     for batch in reader:
         batches.append(batch)
