@@ -33,8 +33,8 @@ Made from `lakehouse/market/candle.py` by `python -m infra.dictionary`; `make ch
 
 - Silver and Gold are Delta tables in the data folder: `silver.candles` lies in `silver/candles`. Any Delta reader opens
   them. PostgreSQL holds Gold, under the same names.
-- `..._at`, `known_from` and `known_till` are UTC instants, microseconds; `trade_date` is the Moscow date. A daily candle
-  of 1 March begins on the last day of February in UTC.
+- `..._at`, `known_from` and `known_till` are UTC instants, microseconds; `trade_date` is the Moscow date. A daily
+  candle of 1 March begins on the last day of February in UTC.
 - **Versions.** A table with `known_from` and `known_till` has a row for every version; the current ones have no
   `known_till`. In `lakehouse sql` the bare name is the current rows, without that column, and the name with `_versions`
   is all of them. A change of the columns called *values* opens a version; the others are those of its last reading.
@@ -68,6 +68,24 @@ A NULL is the byte 0. Any other value is the byte 1 and:
 | boolean | one byte, 0 or 1 |
 
 A table that was never made counts as empty.
+
+## The demo's summary
+
+`lakehouse demo --once --json` prints one JSON object:
+
+| name | meaning |
+| --- | --- |
+| `engine` | what transformed the data: Spark, its version and master |
+| `instruments` | rows of `gold.dim_instrument` |
+| `requests` | requests that the simulator answered in this run |
+| `pages` | of these, pages of candles and history |
+| `bronze_objects` | objects in Bronze |
+| `silver_rows` | current rows of `silver.candles` and `silver.history` |
+| `quarantined_rows` | rows of `silver.quarantine` |
+| `gold_rows` | rows of `gold.fact_candle` in Delta |
+| `postgres_rows` | rows of `gold.fact_candle` in PostgreSQL |
+| `seconds` | seconds of each station, of `start`, and in `total` |
+| `silver_hash`, `gold_hash` | see Hashes |
 """
 
 
