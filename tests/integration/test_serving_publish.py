@@ -17,6 +17,8 @@ from lakehouse.serving.publish import PublishAborted, publish_gold, rebuild_serv
 from lakehouse.serving.source import GoldMissing
 from tests.gold_lake import GoldLake, date_row, fact, instrument, minutes, random_facts, rows_of
 
+pytestmark = [pytest.mark.postgres]
+
 CARDS = [instrument(1, "SBER"), instrument(2, "GMKN"), instrument(3, "T", secids="TCSG,T")]
 
 

@@ -17,6 +17,8 @@ from lakehouse.serving.publish import publish_gold
 from lakehouse.serving.queries import _CANDLES, CandlePage, DataMoved, Publication, candles, instruments, publication
 from tests.gold_lake import FIRST_DATE, GoldLake, fact, instrument, minutes
 
+pytestmark = [pytest.mark.postgres]
+
 RENAMED = 20
 CARDS = [
     instrument(1, "SBER", shortname="Сбербанк", name="Сбербанк России ПАО ао", isin="RU0009029540"),

@@ -18,6 +18,8 @@ from lakehouse.serving.publish import publish_gold, rebuild_serving
 from lakehouse.serving.queries import candles
 from tests.gold_lake import GoldLake, Row, instrument, minutes
 
+pytestmark = [pytest.mark.postgres]
+
 MINUTES = 600
 INCREMENTS = 10
 REBUILDS = 4
