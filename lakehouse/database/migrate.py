@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from psycopg import Connection
 
 from lakehouse.database.connection import connect
@@ -42,7 +43,8 @@ def migrate(dsn: str, folder: Path = FOLDER) -> list[str]:
     """
     Bring the schema up to date; return the names of what was applied now.
 
-    A migration that fails leaves no trace. Raises MigrationError when an applied one was edited, or is unknown here.
+    A migration that fails leaves no trace. Raises MigrationError for that, and when an applied one was edited or is
+    unknown here.
     """
     with connect(dsn) as conn:
         conn.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
@@ -75,10 +77,17 @@ def _apply(conn: Connection[Any], migrations: list[Migration]) -> list[str]:
                 "restore the file, and put the change into a new migration"
             )
     for migration in todo:
-        with conn.transaction():
-            conn.execute(migration.sql.encode())
-            conn.execute(
-                "INSERT INTO public.lakehouse_migration (name, checksum) VALUES (%s, %s)",
-                (migration.name, migration.checksum),
-            )
+        try:
+            _run(conn, migration)
+        except psycopg.Error as error:
+            raise MigrationError(f"migration {migration.name} failed and left nothing behind: {error}") from error
     return [migration.name for migration in todo]
+
+
+def _run(conn: Connection[Any], migration: Migration) -> None:
+    with conn.transaction():
+        conn.execute(migration.sql.encode())
+        conn.execute(
+            "INSERT INTO public.lakehouse_migration (name, checksum) VALUES (%s, %s)",
+            (migration.name, migration.checksum),
+        )

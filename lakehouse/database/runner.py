@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import os
-import secrets
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote
 
-from lakehouse.database.binaries import can_enter, find, server_user
+from lakehouse.database import cluster
+from lakehouse.database.binaries import find, server_user
+from lakehouse.database.cluster import password_file as password_file
 from lakehouse.lifeline import end_with_parent
 from lakehouse.market.errors import LakehouseError
 
@@ -34,6 +34,8 @@ _OPTIONS = (
     "wal_level=minimal",
     "max_wal_senders=0",
 )
+# Waits for the end of our pipe; the pid file tells whether the number is still the server's.
+_WATCHDOG = 'read -r _; [ "$(head -n 1 "$2" 2>/dev/null)" = "$1" ] && kill -INT "$1"'
 
 
 class EmbeddedPostgres:
@@ -50,6 +52,7 @@ class EmbeddedPostgres:
         self._fsync = fsync
         self._user = server_user()
         self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
 
     @property
     def dsn(self) -> str:
@@ -59,35 +62,42 @@ class EmbeddedPostgres:
     @property
     def log_file(self) -> Path:
         """The server's own log."""
-        return self.data_dir.with_name(f"{self.data_dir.name}.log")
+        return cluster.log_file(self.data_dir)
 
     def start(self) -> None:
         """Start, and return when it takes connections; raise LakehouseError saying in one line why it cannot."""
         programs = find()
-        self._claim_folder()
+        cluster.claim(self.data_dir, self._user)
         if not (self.data_dir / "PG_VERSION").exists():
-            self._initialise(programs)
-        self._refuse_second_server()
+            cluster.initialise(self.data_dir, programs, self._identity(), is_durable=self._fsync)
+        cluster.read_password(self.data_dir)
+        cluster.refuse_second_server(self.data_dir)
         if not _is_free(self.port):
             raise LakehouseError(f"port {self.port} is taken: choose another, or stop what listens there")
-        options = [f"-c{option}" for option in (*_OPTIONS, f"fsync={'on' if self._fsync else 'off'}")]
-        with self.log_file.open("ab") as log:
-            self._process = self._popen(
-                [programs / "postgres", "-D", self.data_dir, "-p", str(self.port), "-k", "", *options], log
-            )
-        self._wait_until_ready()
+        logged = self.log_file.stat().st_size
+        self._process = self._start_server(programs)
+        try:
+            self._watchdog = self._start_watchdog(self._process.pid)
+            self._wait_until_ready(self._process, logged)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """End connections and shut down cleanly (PostgreSQL's fast mode)."""
         process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGQUIT)  # immediate: the next start recovers from the log
-            process.wait(10)
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGQUIT)  # immediate: the next start recovers from the log
+                process.wait(10)
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is not None and watchdog.stdin is not None:
+            watchdog.kill()
+            watchdog.wait()
+            watchdog.stdin.close()
 
     def poll(self) -> int | None:
         """Return the server's exit code, None while it runs."""
@@ -102,71 +112,31 @@ class EmbeddedPostgres:
     ) -> None:
         self.stop()
 
-    def _claim_folder(self) -> None:
-        if not can_enter(self.data_dir.parent, self._user):
-            raise LakehouseError(
-                f"PostgreSQL runs as user {self._user.pw_name if self._user else ''}, who cannot enter "
-                f"{self.data_dir.parent}: choose a data folder elsewhere, or chmod a+x the folders above it"
+    def _start_server(self, programs: Path) -> subprocess.Popen[bytes]:
+        options = [f"-c{option}" for option in (*_OPTIONS, f"fsync={'on' if self._fsync else 'off'}")]
+        with self.log_file.open("ab") as log:
+            return subprocess.Popen(
+                [programs / "postgres", "-D", self.data_dir, "-p", str(self.port), "-k", "", *options],
+                env=cluster.environment(self.data_dir),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C in the terminal is for the supervisor
+                preexec_fn=_end_with_parent_on_linux(),
+                **self._identity(),
             )
-        try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
-            if self._user:
-                os.chown(self.data_dir, self._user.pw_uid, self._user.pw_gid)
-            self.data_dir.chmod(0o700)
-        except OSError as error:
-            raise LakehouseError(
-                f"cannot write {self.data_dir}: {error.strerror}; choose another data folder"
-            ) from error
 
-    def _initialise(self, programs: Path) -> None:
-        password = secrets.token_urlsafe(24)
-        with tempfile.NamedTemporaryFile("w") as given:
-            given.write(password)
-            given.flush()
-            if self._user:
-                os.chown(given.name, self._user.pw_uid, -1)
-            command: list[str | Path] = [
-                programs / "initdb",
-                "-D",
-                self.data_dir,
-                "-U",
-                "postgres",
-                "-E",
-                "UTF8",
-                "--locale=C.UTF-8",
-            ]
-            command += ["--auth=scram-sha-256", f"--pwfile={given.name}", "--no-instructions"]
-            command += [] if self._fsync else ["--no-sync"]
-            run: dict[str, Any] = self._identity()
-            done = subprocess.run(command, env=self._environment(), cwd="/", capture_output=True, text=True, **run)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise LakehouseError(f"PostgreSQL could not make its data in {self.data_dir}: {last}")
-        _write_secret(password_file(self.data_dir), password)
-
-    def _refuse_second_server(self) -> None:
-        pid_file = self.data_dir / "postmaster.pid"
-        try:
-            pid = int(pid_file.read_text().splitlines()[0])
-            os.kill(pid, 0)
-        except (FileNotFoundError, IndexError, ValueError, ProcessLookupError):
-            return  # none, or a dead server's: PostgreSQL sees to it
-        if _is_postgres(pid):
-            raise LakehouseError(f"{self.data_dir} is in use by a running PostgreSQL (process {pid}): stop that first")
-        pid_file.unlink()  # the number went to another program since the server died
-
-    def _popen(self, command: list[Any], log: IO[bytes]) -> subprocess.Popen[bytes]:
-        identity: dict[str, Any] = self._identity()
+    def _start_watchdog(self, pid: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            command,
-            env=self._environment(),
+            ["/bin/sh", "-c", _WATCHDOG, "postgres-watchdog", str(pid), self.data_dir / "postmaster.pid"],
+            env=cluster.environment(self.data_dir),
             cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C in the terminal is for the supervisor
-            preexec_fn=_end_with_parent_on_linux(),
-            **identity,
+            stdin=subprocess.PIPE,  # held by us alone, so it closes when we are gone, kill -9 included
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            **self._identity(),
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -174,35 +144,23 @@ class EmbeddedPostgres:
             return {}
         return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
 
-    def _environment(self) -> dict[str, str]:
-        return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": str(self.data_dir)}
-
-    def _wait_until_ready(self) -> None:
-        process = self._process
-        if process is None:
-            raise LakehouseError("PostgreSQL was not started")
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], logged: int) -> None:
         until = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < until:
             if process.poll() is not None:
-                raise LakehouseError(
-                    f"PostgreSQL ended at its start with code {process.returncode}: see {self.log_file}"
-                )
+                with self.log_file.open(encoding="utf-8", errors="replace") as log:
+                    log.seek(logged)
+                    why = cluster.reason(log.read())
+                raise LakehouseError(f"PostgreSQL did not start: {why}; all of it is in {self.log_file}")
             if _says_ready(self.data_dir / "postmaster.pid", process.pid):
                 return
             time.sleep(0.02)
-        self.stop()
         raise LakehouseError(f"PostgreSQL was not ready after {_START_TIMEOUT_S} s: see {self.log_file}")
 
 
 def server_dsn(data_dir: Path, port: int) -> str:
     """Return the address of the embedded server on *data_dir*."""
-    password = password_file(data_dir).read_text(encoding="ascii").strip()
-    return f"postgresql://postgres:{quote(password, safe='')}@127.0.0.1:{port}/postgres"
-
-
-def password_file(data_dir: Path) -> Path:
-    """Return where the superuser's password is kept: beside the data, mode 0600."""
-    return data_dir.with_name(f"{data_dir.name}.password")
+    return f"postgresql://postgres:{quote(cluster.read_password(data_dir), safe='')}@127.0.0.1:{port}/postgres"
 
 
 def free_port() -> int:
@@ -223,17 +181,6 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _write_secret(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text + "\n")
-
-
-def _is_postgres(pid: int) -> bool:
-    shown = subprocess.run(["ps", "-o", "comm=", "-p", str(pid)], capture_output=True, text=True)
-    return "postgres" in shown.stdout
-
-
 def _says_ready(pid_file: Path, pid: int) -> bool:
     try:
         lines = pid_file.read_text().splitlines()
@@ -243,8 +190,13 @@ def _says_ready(pid_file: Path, pid: int) -> bool:
 
 
 def _end_with_parent_on_linux() -> Callable[[], None] | None:
-    """Have the kernel end the server cleanly when we die; elsewhere the lifeline of the runner's process does it."""
-    if not sys.platform.startswith("linux"):
+    """
+    Have the kernel end the server cleanly when we die, at once; the watchdog does it everywhere.
+
+    The kernel goes by the thread that started the server, so only the main thread, which ends with the process, asks
+    for it.
+    """
+    if not sys.platform.startswith("linux") or threading.current_thread() is not threading.main_thread():
         return None
     libc = ctypes.CDLL(None)  # loaded here: nothing may be imported between fork and exec
     return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)

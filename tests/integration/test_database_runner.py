@@ -140,6 +140,31 @@ def test_the_runner_ends_when_its_parent_is_gone(folder: Path) -> None:
     wait_for_end(pid, 1)
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="/proc tells a dead process from a living one")
+def test_a_server_started_by_a_thread_outlives_it_and_ends_with_the_process(folder: Path) -> None:
+    """The kernel's signal goes by the thread; the watchdog, which serves all systems, by the process."""
+    program = """if True:
+        import sys, threading, time, pathlib
+        from lakehouse.database.runner import EmbeddedPostgres
+        server = EmbeddedPostgres(pathlib.Path(sys.argv[1]), fsync=False)
+        thread = threading.Thread(target=server.start)
+        thread.start()
+        thread.join()
+        time.sleep(0.5)
+        print(server.poll(), flush=True)
+        time.sleep(60)
+    """
+    process = subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "None\n"
+    pid = server_pid(folder)
+    process.kill()
+    process.wait(10)
+    wait_for_end(pid, 10)
+    assert not (folder / "postmaster.pid").exists()
+    process.stdout.close()
+
+
 def test_a_dead_servers_pid_file_is_no_obstacle(folder: Path) -> None:
     """A number in the file that went to another program since, or to none, does not stop a start."""
     with EmbeddedPostgres(folder, fsync=False):
@@ -150,6 +175,71 @@ def test_a_dead_servers_pid_file_is_no_obstacle(folder: Path) -> None:
         (folder / "postmaster.pid").write_text("\n".join(lines) + "\n")
         with EmbeddedPostgres(folder, fsync=False) as server, connect(server.dsn) as conn:
             assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="/proc tells which data a server works on")
+def test_the_number_of_a_dead_server_may_be_another_servers(folder: Path, postgres: EmbeddedPostgres) -> None:
+    """What counts is on which folder the process of that number works."""
+    with EmbeddedPostgres(folder, fsync=False):
+        pass
+    (folder / "postmaster.pid").write_text(f"{server_pid(postgres.data_dir)}\n{folder}\n")
+    with EmbeddedPostgres(folder, fsync=False) as server, connect(server.dsn) as conn:
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_first_start_that_was_interrupted_is_begun_again(folder: Path) -> None:
+    """What initdb left half-made lies aside and is made anew."""
+    aside = folder.with_name(f"{folder.name}.new")
+    aside.mkdir()
+    (aside / "PG_VERSION").write_text("18\n")
+    password_file(folder).write_text("of the interrupted start\n")
+    with EmbeddedPostgres(folder, fsync=False) as server, connect(server.dsn) as conn:
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+    assert not aside.exists()
+
+
+def test_a_folder_of_other_files_is_left_alone(folder: Path) -> None:
+    """Nothing is put between files that are somebody's."""
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(LakehouseError, match=r"holds files that are not PostgreSQL's: choose another data folder"):
+        EmbeddedPostgres(folder, fsync=False).start()
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_told(folder: Path) -> None:
+    """The error names the folder and what the system says."""
+    folder.write_text("a file, not a folder")
+    with pytest.raises(LakehouseError, match=r"cannot write .*postgres.*: File exists; choose another data folder"):
+        EmbeddedPostgres(folder, fsync=False).start()
+
+
+def test_a_lost_password_is_told(folder: Path) -> None:
+    """Data whose password is gone are of no use to a start: it says which file is missing."""
+    with EmbeddedPostgres(folder, fsync=False):
+        pass
+    password_file(folder).unlink()
+    with pytest.raises(LakehouseError, match=r"cannot read .*postgres\.password \(No such file .*\), .*: put it back"):
+        EmbeddedPostgres(folder, fsync=False).start()
+
+
+def test_a_server_that_does_not_start_says_why(folder: Path) -> None:
+    """The error is the server's own line of this start."""
+    with EmbeddedPostgres(folder, fsync=False):
+        pass
+    (folder / "PG_VERSION").write_text("9.6\n")
+    with pytest.raises(LakehouseError, match=r"PostgreSQL did not start: .*FATAL: .*incompatible.*; all of it is in"):
+        EmbeddedPostgres(folder, fsync=False).start()
+
+
+def test_a_private_umask_does_not_lock_the_server_out(folder: Path) -> None:
+    """Folders made on the way to the data can be passed by the server's own user."""
+    before = os.umask(0o077)
+    try:
+        with EmbeddedPostgres(folder / "deeper" / "postgres", fsync=False) as server:
+            assert server.poll() is None
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root starts it as another user")
