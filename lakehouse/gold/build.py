@@ -1,0 +1,159 @@
+"""
+Silver -> Gold: only series whose candles or splits changed are computed, and only rows that differ are written.
+
+What changed is read from the change feed of silver.candles since the version that the last build recorded. While a
+table is not where its record says (a crash between commit and record, a table restored or deleted), everything is
+compared.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from lakehouse.database.connection import connect
+from lakehouse.database.progress import read_progress, write_progress
+from lakehouse.engines.delta import ensure_table, make_equal, table_version
+from lakehouse.gold.changes import Changes, read_changes
+from lakehouse.gold.dates import list_dates
+from lakehouse.gold.difference import fact_difference, row_difference
+from lakehouse.market.candle import (
+    CALENDAR,
+    CANDLES,
+    DIM_DATE,
+    DIM_INSTRUMENT,
+    FACT_CANDLE,
+    GOLD,
+    INSTRUMENTS,
+    RENAMES,
+    SPLITS,
+)
+from lakehouse.market.table import Table
+from lakehouse.silver.lake import table_url
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = structlog.get_logger()
+
+SOURCES = (CANDLES, INSTRUMENTS, SPLITS, RENAMES, CALENDAR)
+
+
+@dataclass
+class GoldReport:
+    """
+    One build.
+
+    Attributes:
+        kind: nothing, increment or full.
+        series: Series (instrument and timeframe) that were computed.
+        inserted, updated, dropped: Rows of fact_candle.
+        versions: Delta versions committed, by table.
+    """
+
+    run_id: str
+    kind: str = "nothing"
+    series: int = 0
+    inserted: int = 0
+    updated: int = 0
+    dropped: int = 0
+    versions: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def ensure_gold(spark: SparkSession, lake: str) -> None:
+    """Create the tables of Gold that are missing."""
+    for table in GOLD:
+        ensure_table(spark, table_url(lake, table), table)
+
+
+def build_gold(spark: SparkSession, dsn: str, lake: str, *, run_id: str | None = None) -> GoldReport:
+    """Bring Gold up to date with Silver; a run that finds nothing new commits nothing."""
+    return _build(spark, dsn, lake, run_id or f"gold-{uuid.uuid4().hex[:12]}", everything=False)
+
+
+def rebuild_gold(spark: SparkSession, dsn: str, lake: str, *, run_id: str | None = None) -> GoldReport:
+    """Compute all of Gold from all of Silver and make the tables equal to it, where they lie."""
+    return _build(spark, dsn, lake, run_id or f"rebuild-gold-{uuid.uuid4().hex[:12]}", everything=True)
+
+
+def _build(spark: SparkSession, dsn: str, lake: str, run_id: str, *, everything: bool) -> GoldReport:
+    began = time.monotonic()
+    report = GoldReport(run_id)
+    ensure_gold(spark, lake)
+    with connect(dsn) as conn:
+        versions = {table.name: table_version(table_url(lake, table)) for table in SOURCES}
+        recorded = {table.name: read_progress(conn, _progress(table)) for table in SOURCES}
+        is_as_recorded = read_progress(conn, _progress(FACT_CANDLE)) == table_version(table_url(lake, FACT_CANDLE))
+        since = None if everything or not is_as_recorded else _since(recorded, versions)
+        if since == versions:
+            return report
+        changes = read_changes(spark, lake, since, versions)
+        report.kind = "full" if changes.is_everything else "increment"
+
+        def record(version: int) -> None:
+            with conn.transaction():
+                for name, read in versions.items():
+                    write_progress(conn, f"gold < {name}", read, run_id)
+                write_progress(conn, _progress(FACT_CANDLE), version, run_id)
+
+        build = _Build(spark, dsn, lake, run_id, report)
+        build.dimensions(changes)
+        build.facts(changes, record)
+    report.seconds = round(time.monotonic() - began, 3)
+    log.info("gold.built", run_id=run_id, kind=report.kind, series=report.series, seconds=report.seconds)
+    return report
+
+
+@dataclass(frozen=True)
+class _Build:
+    spark: SparkSession
+    dsn: str
+    lake: str
+    run_id: str
+    report: GoldReport
+
+    def dimensions(self, changes: Changes) -> None:
+        """Make dim_instrument and dim_date equal to what Silver says."""
+        self._make_equal(DIM_INSTRUMENT, [dict(listed.row) for listed in changes.listed.values()])
+        self._make_equal(DIM_DATE, list_dates(changes.calendar, changes.candle_dates))
+
+    def facts(self, changes: Changes, record: Callable[[int], None]) -> None:
+        """Make the affected series of fact_candle equal to what their candles give."""
+        url = table_url(self.lake, FACT_CANDLE)
+        with fact_difference(self.spark, self.lake, changes) as derive:
+            version = make_equal(self.spark, self.dsn, url, FACT_CANDLE, self.run_id, derive, record)
+            found = derive.found
+        self.report.series = found.series
+        self.report.inserted, self.report.updated, self.report.dropped = found.inserts, found.updates, found.drops
+        if version is not None:
+            self.report.versions[FACT_CANDLE.name] = version
+
+    def _make_equal(self, table: Table, rows: list[dict[str, object]]) -> None:
+        url = table_url(self.lake, table)
+        version = make_equal(
+            self.spark,
+            self.dsn,
+            url,
+            table,
+            self.run_id,
+            lambda at: row_difference(self.spark, url, table, rows, at),
+            lambda at: None,
+        )
+        if version is not None:
+            self.report.versions[table.name] = version
+
+
+def _since(recorded: Mapping[str, int | None], versions: Mapping[str, int]) -> dict[str, int] | None:
+    """Return the versions that the last build read; None when there was none, or a table went backwards."""
+    known = {name: read for name, read in recorded.items() if read is not None and read <= versions[name]}
+    return known if len(known) == len(versions) else None
+
+
+def _progress(table: Table) -> str:
+    return table.name if table is FACT_CANDLE else f"gold < {table.name}"
