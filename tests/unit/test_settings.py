@@ -10,7 +10,7 @@ from lakehouse.settings import load_settings
 
 def test_a_misspelt_setting_is_refused() -> None:
     """A variable that no setting reads is named, with those that exist."""
-    with pytest.raises(BadInput, match="unknown setting LAKEHOUSE_DATAA; known are .*LAKEHOUSE_DATA_DIR"):
+    with pytest.raises(BadInput, match=r"unknown setting LAKEHOUSE_DATAA; known are .*LAKEHOUSE_DATA_DIR"):
         load_settings({"LAKEHOUSE_DATAA": "/tmp"})
 
 
