@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,28 +12,19 @@ from dask.base import compute
 from dask.delayed import delayed
 from psycopg import Connection
 
-from lakehouse.bronze.anchor import Anchor, last_final_row, rows_at
-from lakehouse.bronze.borders import expects_rows, known_border_end
+from lakehouse.bronze.anchor import Anchor
+from lakehouse.bronze.borders import expects_rows
 from lakehouse.bronze.context import FetchContext as FetchContext
 from lakehouse.bronze.coverage import COMPLETE, MISSING, NO_TRADES, Coverage, unbroken_from
 from lakehouse.bronze.landing import keep_rejected, land_answers
 from lakehouse.bronze.ledger import coverage, record_failed
 from lakehouse.bronze.objects import Trailer
+from lakehouse.bronze.reading import Reading, Report, read_window
 from lakehouse.bronze.window import Window, cell
-from lakehouse.iss.candles import candle_pages
-from lakehouse.iss.client import Answer, IssClient
-from lakehouse.iss.errors import IssContractError, IssError, PagingBroken
-from lakehouse.iss.history import history_pages
-from lakehouse.iss.pages import Page
+from lakehouse.iss.errors import IssContractError, IssError
 from lakehouse.market.errors import LakehouseError
-from lakehouse.market.timeframe import Timeframe
 
 log = structlog.get_logger()
-
-# A window whose pages do not add up is read this often in all.
-READINGS = 3
-
-Report = Callable[[int, int], object]
 
 
 class Cancelled(LakehouseError):
@@ -77,20 +66,6 @@ class Stopped:
 
 
 Outcome = Landed | Failed | Stopped
-
-
-@dataclass(frozen=True)
-class _Reading:
-    pages: Sequence[Page]
-    requests: int
-
-    @property
-    def rows(self) -> int:
-        return sum(len(page.keys) for page in self.pages)
-
-    @property
-    def fetched_at(self) -> dt.datetime:
-        return self.pages[0].answer.fetched_at
 
 
 def fetch_windows(
@@ -138,59 +113,17 @@ def fetch_window(context: FetchContext, window: Window, report: Report = lambda 
 
 def _fetch(context: FetchContext, conn: Connection, window: Window, report: Report) -> Landed:
     known = coverage(conn, window.series)
-    reading = _read(context, conn, window, report)
-    requests = reading.requests
     anchor = _anchor_of(known, window)
-    if anchor and rows_at(reading.pages, anchor["begin"]) != anchor:
-        log.warning("bronze.anchor_changed", window=str(window), begin=anchor["begin"])
+    begin = anchor["begin"] if anchor else ""
+    reading, requests = read_window(context, conn, window, begin, report)
+    if reading.first != anchor:
+        log.warning("bronze.anchor_changed", window=str(window), begin=begin)
         window = _with_all_before(known, window)
-        reading = _read(context, conn, window, report)
-        requests += reading.requests
+        reading, more = read_window(context, conn, window, begin, report)
+        requests += more
     trailer = _trailer(context, window, reading)
-    key = land_answers(context, conn, [page.answer for page in reading.pages], trailer)
+    key = land_answers(context, conn, reading.answers, trailer)
     return Landed(window, key, trailer.pages, trailer.rows, trailer.state, requests)
-
-
-def _read(context: FetchContext, conn: Connection, window: Window, report: Report) -> _Reading:
-    def border_end(answer: Answer) -> dt.datetime | None:
-        return known_border_end(context, conn, window.series, answer.fetched_at)
-
-    return asyncio.run(_read_until_it_adds_up(context, window, report, border_end))
-
-
-async def _read_until_it_adds_up(
-    context: FetchContext, window: Window, report: Report, border_end: Callable[[Answer], dt.datetime | None]
-) -> _Reading:
-    async with context.client() as client:
-        for reading in range(1, READINGS + 1):
-            try:
-                return _Reading(await _collect(_pages(client, window, border_end), report), client.requests)
-            except PagingBroken as error:
-                log.warning("bronze.paging_broken", window=str(window), reading=reading, error=str(error))
-                if reading == READINGS:
-                    raise
-    raise PagingBroken(f"{window}: not read")
-
-
-async def _collect(pages: AsyncIterator[Page], report: Report) -> list[Page]:
-    report(0, 0)
-    collected: list[Page] = []
-    rows = 0
-    async with aclosing(pages) as proven:  # type: ignore[type-var]
-        async for page in proven:
-            collected.append(page)
-            rows += len(page.keys)
-            report(len(collected), rows)
-    return collected
-
-
-def _pages(
-    client: IssClient, window: Window, border_end: Callable[[Answer], dt.datetime | None]
-) -> AsyncIterator[Page]:
-    series = window.series
-    if series.family == "history":
-        return history_pages(client, series.engine, series.market, series.secid, window.from_at.date(), window.till)
-    return candle_pages(client, series.instrument, Timeframe(series.timeframe), window.from_at, window.till, border_end)
 
 
 def _anchor_of(known: Sequence[Coverage], window: Window) -> Anchor | None:
@@ -208,12 +141,11 @@ def _with_all_before(known: Sequence[Coverage], window: Window) -> Window:
     return replace(window, from_at=dt.datetime.combine(min(first, date), dt.time()))
 
 
-def _trailer(context: FetchContext, window: Window, reading: _Reading) -> Trailer:
-    pages, fetched_at = reading.pages, reading.fetched_at
-    trailer = Trailer(window, fetched_at, reading.rows, len(pages), pages[-1].end_proof, complete=True)
+def _trailer(context: FetchContext, window: Window, reading: Reading) -> Trailer:
+    fetched_at, pages = reading.fetched_at, len(reading.answers)
+    trailer = Trailer(window, fetched_at, reading.rows, pages, reading.end_proof, complete=True)
     if reading.rows:
-        last = max(max(page.keys) for page in pages if page.keys)
-        return replace(trailer, state=COMPLETE, last=last, anchor=last_final_row(window.series, pages, fetched_at))
+        return replace(trailer, state=COMPLETE, last=reading.last, anchor=reading.last_final)
     if expects_rows(context, window, fetched_at):
         return replace(trailer, state=MISSING, complete=False)
     return replace(trailer, state=NO_TRADES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
 from lakehouse.iss.blocks import NUMBER_OR_NULL, check_types, read_block
@@ -39,7 +39,7 @@ async def candle_pages(
     from_: dt.datetime,
     till: dt.date,
     border_end: Callable[[Answer], dt.datetime | None] = lambda answer: None,
-) -> AsyncIterator[Page]:
+) -> AsyncGenerator[Page, None]:
     """
     Yield the pages of candles that begin from *from_* (naive Moscow) to the end of *till*, oldest first.
 

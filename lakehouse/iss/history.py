@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from lakehouse.iss.blocks import NUMBER_OR_NULL, Block, check_types, read_block
 from lakehouse.iss.client import Answer, IssClient
@@ -16,7 +16,7 @@ CURSOR = ("index", "total", "pagesize")
 
 async def history_pages(
     client: IssClient, engine: str, market: str, secid: str, from_: dt.date, till: dt.date
-) -> AsyncIterator[Page]:
+) -> AsyncGenerator[Page, None]:
     """
     Yield the pages of end-of-day rows of all boards of a market, *from_* and *till* included.
 
