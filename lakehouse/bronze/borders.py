@@ -13,6 +13,7 @@ from lakehouse.bronze.reference import answer_of, read_reference
 from lakehouse.bronze.window import Series, Window, period_end, period_start, settled_date
 from lakehouse.iss.candles import Border, parse_borders
 from lakehouse.iss.errors import IssUnavailable
+from lakehouse.market.instrument import Instrument
 from lakehouse.market.timeframe import Timeframe
 
 _DAY = dt.timedelta(days=1)
@@ -26,11 +27,30 @@ def read_border(context: FetchContext, series: Series, now: dt.datetime) -> Bord
         IssError: if the exchange must be asked and does not answer as it should.
     """
     if series.family == "history":
-        return _history_border(context, series, now)
-    reading = read_reference(
-        context, "borders", engine=series.engine, market=series.market, board=series.board, secid=series.secid, now=now
-    )
-    return parse_borders(reading.answers[0]).get(Timeframe(series.timeframe))
+        return read_history_border(context, series.instrument, now)
+    return read_candle_borders(context, series.instrument, now).get(Timeframe(series.timeframe))
+
+
+def read_candle_borders(context: FetchContext, instrument: Instrument, now: dt.datetime) -> dict[Timeframe, Border]:
+    """Return the borders of all timeframes that have candles; raises like `read_border`."""
+    place = {"engine": instrument.engine, "market": instrument.market, "board": instrument.board}
+    return parse_borders(read_reference(context, "borders", **place, secid=instrument.secid, now=now).answers[0])
+
+
+def read_history_border(context: FetchContext, instrument: Instrument, now: dt.datetime) -> Border | None:
+    """Return the border of the end-of-day rows on all boards of the instrument's market; raises like `read_border`."""
+    boards = read_reference(context, "securities", secid=instrument.secid, now=now).blocks["boards"].records()
+    spans = [
+        (row["history_from"], row["history_till"])
+        for row in boards
+        if (row["engine"], row["market"]) == (instrument.engine, instrument.market)
+        and row["history_from"]
+        and row["history_till"]
+    ]
+    if not spans:
+        return None
+    begin, end = min(from_ for from_, _ in spans), max(till for _, till in spans)
+    return Border(dt.datetime.fromisoformat(begin), dt.datetime.fromisoformat(end))
 
 
 def known_border_end(context: FetchContext, conn: Connection, series: Series, now: dt.datetime) -> dt.datetime | None:
@@ -70,18 +90,3 @@ def trading_dates(context: FetchContext, engine: str, first: dt.date, last: dt.d
         pass
     dates = [first + _DAY * day for day in range((last - first).days + 1)]
     return [date for date in dates if works.get(date.isoformat(), works_on.get(date.isoweekday(), False))]
-
-
-def _history_border(context: FetchContext, series: Series, now: dt.datetime) -> Border | None:
-    boards = read_reference(context, "securities", secid=series.secid, now=now).blocks["boards"].records()
-    spans = [
-        (row["history_from"], row["history_till"])
-        for row in boards
-        if (row["engine"], row["market"]) == (series.engine, series.market)
-        and row["history_from"]
-        and row["history_till"]
-    ]
-    if not spans:
-        return None
-    begin, end = min(from_ for from_, _ in spans), max(till for _, till in spans)
-    return Border(dt.datetime.fromisoformat(begin), dt.datetime.fromisoformat(end))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from lakehouse.bronze.borders import read_border
+from lakehouse.bronze.borders import read_candle_borders, read_history_border
 from lakehouse.bronze.context import FetchContext
 from lakehouse.bronze.ledger import coverage
 from lakehouse.bronze.plan import plan_windows
@@ -31,13 +31,14 @@ def instrument_windows(
     Raises:
         IssError: if the exchange does not tell its borders.
     """
+    borders = read_candle_borders(context, instrument, now)
+    asked = [(candle_series(instrument, timeframe), borders.get(timeframe)) for timeframe in timeframes]
+    if Timeframe.DAY in timeframes:
+        asked.append((history_series(instrument), read_history_border(context, instrument, now)))
     windows: list[Window] = []
-    history = [history_series(instrument)] if Timeframe.DAY in timeframes else []
-    for series in (*(candle_series(instrument, timeframe) for timeframe in timeframes), *history):
-        border = read_border(context, series, now)
-        with context.connect() as conn:
-            known = coverage(conn, series)
-        windows += plan_windows(series, from_, till, border, known, now, reread)
+    with context.connect() as conn:
+        for series, border in asked:
+            windows += plan_windows(series, from_, till, border, coverage(conn, series), now, reread)
     return windows
 
 
