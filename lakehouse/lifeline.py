@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 import threading
 
 
 def end_with_parent() -> None:
     """
-    Send this process SIGTERM once standard input is closed.
+    Send this process SIGTERM once standard input is closed, if that is a pipe or a socket.
 
     The supervisor gives each child a pipe as standard input and never writes to it: the pipe closes when the
-    supervisor is gone, kill -9 included. A process started by hand in a terminal is left alone.
+    supervisor is gone, kill -9 included. A terminal or /dev/null (a process started by hand, by cron) says nothing.
     """
-    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.closed:
         return
-    threading.Thread(target=_wait, args=(sys.stdin.fileno(),), name="lifeline", daemon=True).start()
+    descriptor = sys.stdin.fileno()
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        threading.Thread(target=_wait, args=(descriptor,), name="lifeline", daemon=True).start()
 
 
 def _wait(descriptor: int) -> None:

@@ -2,6 +2,8 @@
 
 import sys
 
+from lakehouse.lifeline import end_with_parent
 from lakehouse.simulator.main import main
 
+end_with_parent()
 sys.exit(main())
