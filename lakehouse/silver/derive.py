@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 OUTCOME = "outcome"
-FEW_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,6 @@ def derived(spark: SparkSession, inputs: Inputs, store: Store, url: str, version
 
     Two Spark jobs at most, whatever the number of objects.
     """
-    _suit(spark, sum(object_.rows for object_ in inputs.objects))
     cached: list[DataFrame] = []
     try:
         _register(spark, inputs, store, url, version, cached)
@@ -62,17 +60,6 @@ def derived(spark: SparkSession, inputs: Inputs, store: Store, url: str, version
     finally:
         for frame in cached:
             frame.unpersist()
-
-
-def _suit(spark: SparkSession, rows: int) -> None:
-    """Set the session up for few or many rows: for few, compiling a query takes longer than interpreting it."""
-    few = rows < FEW_ROWS
-    spark.conf.set("spark.sql.codegen.wholeStage", str(not few).lower())
-    spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN" if few else "FALLBACK")
-    if few:
-        spark.conf.set("spark.sql.shuffle.partitions", "1")
-    else:
-        spark.conf.unset("spark.sql.shuffle.partitions")
 
 
 def uncovered(spark: SparkSession, inputs: Inputs, url: str, version: int) -> Difference:

@@ -29,7 +29,7 @@ from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 from lakehouse.silver import pending
 from lakehouse.silver.batch import Place, drop_uncovered, merge_batch, table_url
-from lakehouse.silver.families import FAMILIES, scope_of
+from lakehouse.silver.families import FAMILIES, families_of, scope_of
 from lakehouse.silver.inputs import total_order
 from lakehouse.silver.report import MergeReport, TableReport
 from lakehouse.storage.store import open_store
@@ -152,12 +152,23 @@ def _each_table(
     def run(table: Table) -> TableReport:
         table_report = TableReport()
         with connect(place.dsn) as conn:
-            do(replace(place, spark=place.spark.newSession()), conn, table, table_report)
+            do(replace(place, spark=_session(place.spark, table)), conn, table, table_report)
         return table_report
 
     with ThreadPoolExecutor(TABLES_AT_A_TIME) as pool:
         found = zip(SILVER, pool.map(run, SILVER), strict=True)
         report.tables = {table.name: made for table, made in found if made.objects or made.versions}
+
+
+def _session(spark: SparkSession, table: Table) -> SparkSession:
+    """Return a session for one table: views of its own, and for reference tables nothing compiled or spread."""
+    session = spark.newSession()
+    if not any(family.proves == "span" for family in families_of(table)):
+        # Some hundred rows: compiling a query takes longer than interpreting it
+        session.conf.set("spark.sql.shuffle.partitions", "1")
+        session.conf.set("spark.sql.codegen.wholeStage", "false")
+        session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+    return session
 
 
 def _merge_table(
