@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from lakehouse.engines.jars import jar_paths, java_home
 
@@ -36,11 +37,14 @@ def start_spark(
     """
     os.environ["JAVA_HOME"] = str(java_home())
     os.environ["PYSPARK_PYTHON"] = sys.executable  # workers take python3 from PATH otherwise
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     from pyspark.sql import SparkSession  # imported late: it reads the environment
 
     builder = SparkSession.builder.appName("lakehouse").master(master)
-    for name, value in _settings(jars or jar_paths(), shuffle_partitions, driver_memory).items():
+    settings = _settings(jars or jar_paths(), shuffle_partitions, driver_memory)
+    if _is_on_this_machine(master):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        settings |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+    for name, value in settings.items():
         builder = builder.config(name, value)
     if work_dir is not None:
         builder = builder.config("spark.local.dir", str(work_dir))
@@ -48,6 +52,11 @@ def start_spark(
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
+
+
+def _is_on_this_machine(master: str) -> bool:
+    """Whether loopback will do; a master elsewhere must reach the driver by the machine's own name."""
+    return master.startswith("local") or urlsplit(master).hostname in ("127.0.0.1", "localhost")
 
 
 def _settings(jars: Sequence[Path], shuffle_partitions: int, driver_memory: str) -> dict[str, str]:
@@ -59,8 +68,6 @@ def _settings(jars: Sequence[Path], shuffle_partitions: int, driver_memory: str)
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.driver.memory": driver_memory,
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
