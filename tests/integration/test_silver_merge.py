@@ -21,7 +21,7 @@ from lakehouse.silver.content_hash import content_hash
 from lakehouse.silver.merge import LedgerEmpty, merge_bronze, rebuild_silver
 from lakehouse.silver.report import MergeReport, TableReport
 from lakehouse.storage.store import open_store
-from tests.bronze_objects import CANDLE_COLUMNS, HISTORY_COLUMNS, block, bronze_object, candle, candles_object
+from tests.bronze_objects import HISTORY_COLUMNS, block, bronze_object, candle, candles_object
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -166,9 +166,7 @@ def test_the_first_load_fills_every_table(lake: Lake) -> None:
         (31, False, None),
     ]
     assert lake.rows("instruments")[0]["currency"] == "RUB"
-    assert [(row["board"], row["close"]) for row in lake.rows("history")] == [("TQBR", 2.0), ("SMAL", None)] or len(
-        lake.rows("history")
-    ) == 2
+    assert {(row["board"], row["close"]) for row in lake.rows("history")} == {("TQBR", 2.0), ("SMAL", None)}
     for name in ("candles", "history", "instruments", "splits", "renames", "calendar"):
         commits = DeltaTable(lake.url(name)).history()
         assert all(commit["engineInfo"].startswith("Apache-Spark/") for commit in commits)
@@ -286,7 +284,7 @@ def test_a_rebuild_without_a_ledger_is_refused(lake: Lake) -> None:
         lake.rebuild()
 
 
-def test_two_series_in_one_object_order_end_the_same(lake: Lake, tmp_path: Path) -> None:
+def test_objects_landed_in_reverse_end_in_the_same_table(lake: Lake, tmp_path: Path) -> None:
     """Landed in reverse, one by one, the content hash is that of one load in order."""
     objects = [
         minutes({0: 1.5, 1: 1.5, 2: 1.5}, fetched_at=at(10)),
@@ -304,4 +302,3 @@ def test_two_series_in_one_object_order_end_the_same(lake: Lake, tmp_path: Path)
         other.land(made)
         other.merge()
     assert (other.hash(), other.rows("candles")) == (whole, rows)
-    assert CANDLE_COLUMNS[0] == "open"

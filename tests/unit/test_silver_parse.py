@@ -11,7 +11,6 @@ from lakehouse.market.candle import SILVER
 from lakehouse.silver.parse import BronzeUnreadable, Source, parse, rows_schema
 from tests.bronze_objects import (
     CANDLE_COLUMNS,
-    FETCHED_AT,
     HISTORY_COLUMNS,
     block,
     bronze_object,
@@ -273,4 +272,3 @@ def test_every_table_of_silver_has_rows_of_its_own_types(table: Any) -> None:
     schema = rows_schema(table)
     assert schema.field("object_id").type == pa.int32()
     assert set(table.key) <= {*schema.names, "engine", "market", "board", "secid", "timeframe"}
-    assert FETCHED_AT.tzinfo is not None
