@@ -36,7 +36,7 @@ class Town:
         with connect(self.platform.dsn) as conn:
             document = {"instruments": ["SBER"], "timeframes": ["1d"], **request}
             job_id = queue.submit_ingest(conn, queue.IngestRequest.parse(document), "test")
-            until = time.monotonic() + 120
+            until = time.monotonic() + 300
             while time.monotonic() < until:
                 self.platform.check()
                 job = queue.job(conn, job_id)
@@ -148,7 +148,7 @@ def test_a_cancelled_job_says_so_only_when_it_has_stopped(town: Town) -> None:
         while (job := queue.job(conn, job_id)) is None or not job.windows_total:
             time.sleep(0.05)
         queue.cancel(conn, job_id)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while (job := queue.job(conn, job_id)) is None or not job.is_over:
             assert time.monotonic() < until, job
             time.sleep(0.1)
@@ -161,7 +161,7 @@ def test_an_unknown_ticker_fails_alone(town: Town) -> None:
     with connect(town.platform.dsn) as conn:
         document = {"instruments": ["NOSUCH", "MOEX"], "timeframes": ["1d"], "from": "2026-06-01"}
         job_id = queue.submit_ingest(conn, queue.IngestRequest.parse(document), "test")
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while (job := queue.job(conn, job_id)) is None or not job.is_over:
             assert time.monotonic() < until, job
             time.sleep(0.2)
