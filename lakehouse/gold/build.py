@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import structlog
+from deltalake import DeltaTable
+from psycopg import Connection
 
 from lakehouse.database.connection import connect
 from lakehouse.database.progress import read_progress, write_progress
 from lakehouse.engines.delta import ensure_table, make_equal, table_version
-from lakehouse.gold.changes import Changes, read_changes
-from lakehouse.gold.dates import list_dates
+from lakehouse.gold.changes import Changes, read_changes, read_everything
 from lakehouse.gold.difference import fact_difference, row_difference
+from lakehouse.gold.reading import FeedGone, Silver
 from lakehouse.market.candle import (
     CALENDAR,
     CANDLES,
@@ -51,7 +54,7 @@ class GoldReport:
 
     Attributes:
         kind: nothing, increment or full.
-        series: Series (instrument and timeframe) that were computed.
+        series: Series (instrument and timeframe) in which rows differed.
         inserted, updated, dropped: Rows of fact_candle.
         versions: Delta versions committed, by table.
     """
@@ -87,27 +90,56 @@ def _build(spark: SparkSession, dsn: str, lake: str, run_id: str, *, everything:
     report = GoldReport(run_id)
     ensure_gold(spark, lake)
     with connect(dsn) as conn:
-        versions = {table.name: table_version(table_url(lake, table)) for table in SOURCES}
-        recorded = {table.name: read_progress(conn, _progress(table)) for table in SOURCES}
-        is_as_recorded = read_progress(conn, _progress(FACT_CANDLE)) == table_version(table_url(lake, FACT_CANDLE))
-        since = None if everything or not is_as_recorded else _since(recorded, versions)
-        if since == versions:
-            return report
-        changes = read_changes(spark, lake, since, versions)
-        report.kind = "full" if changes.is_everything else "increment"
-
-        def record(version: int) -> None:
-            with conn.transaction():
-                for name, read in versions.items():
-                    write_progress(conn, f"gold < {name}", read, run_id)
-                write_progress(conn, _progress(FACT_CANDLE), version, run_id)
-
-        build = _Build(spark, dsn, lake, run_id, report)
-        build.dimensions(changes)
-        build.facts(changes, record)
+        now = Silver(lake, {table.name: table_version(table_url(lake, table)) for table in SOURCES})
+        before = None if everything else _last_build(conn, now)
+        if before != now:
+            changes = _read(before, now)
+            report.kind = "full" if changes.affected is None else "increment"
+            build = _Build(spark, dsn, lake, run_id, report)
+            build.dimensions(changes)
+            build.facts(changes, partial(_record, conn, now, run_id))
     report.seconds = round(time.monotonic() - began, 3)
     log.info("gold.built", run_id=run_id, kind=report.kind, series=report.series, seconds=report.seconds)
     return report
+
+
+def _read(before: Silver | None, now: Silver) -> Changes:
+    if before is None:
+        return read_everything(now)
+    try:
+        return read_changes(before, now)
+    except FeedGone as error:
+        log.warning("gold.feed_gone", reason=str(error))
+        return read_everything(now)
+
+
+def _last_build(conn: Connection[Any], now: Silver) -> Silver | None:
+    """
+    Return Silver as the last build read it.
+
+    None if there was no build, if a table of Silver went backwards or was made anew, or if Gold is not as it left it.
+    """
+    for table in GOLD:
+        if read_progress(conn, table.name) != table_version(table_url(now.lake, table)):
+            return None
+    versions = {table.name: read_progress(conn, _read_until(now.lake, table)) for table in SOURCES}
+    known = {name: read for name, read in versions.items() if read is not None and read <= now.versions[name]}
+    return Silver(now.lake, known) if len(known) == len(SOURCES) else None
+
+
+def _record(conn: Connection[Any], now: Silver, run_id: str, version: int) -> None:
+    """Record, with the version of the facts that was committed, what this build read and where it left Gold."""
+    with conn.transaction():
+        for table in SOURCES:
+            write_progress(conn, _read_until(now.lake, table), now.versions[table.name], run_id)
+        for table in (DIM_INSTRUMENT, DIM_DATE):
+            write_progress(conn, table.name, table_version(table_url(now.lake, table)), run_id)
+        write_progress(conn, FACT_CANDLE.name, version, run_id)
+
+
+def _read_until(lake: str, table: Table) -> str:
+    """Return the name under which is recorded how far Gold has read *table*; one made anew counts its own versions."""
+    return f"gold < {table.name} {DeltaTable(table_url(lake, table)).metadata().id}"
 
 
 @dataclass(frozen=True)
@@ -121,7 +153,7 @@ class _Build:
     def dimensions(self, changes: Changes) -> None:
         """Make dim_instrument and dim_date equal to what Silver says."""
         self._make_equal(DIM_INSTRUMENT, [dict(listed.row) for listed in changes.listed.values()])
-        self._make_equal(DIM_DATE, list_dates(changes.calendar, changes.candle_dates))
+        self._make_equal(DIM_DATE, changes.dates)
 
     def facts(self, changes: Changes, record: Callable[[int], None]) -> None:
         """Make the affected series of fact_candle equal to what their candles give."""
@@ -147,13 +179,3 @@ class _Build:
         )
         if version is not None:
             self.report.versions[table.name] = version
-
-
-def _since(recorded: Mapping[str, int | None], versions: Mapping[str, int]) -> dict[str, int] | None:
-    """Return the versions that the last build read; None when there was none, or a table went backwards."""
-    known = {name: read for name, read in recorded.items() if read is not None and read <= versions[name]}
-    return known if len(known) == len(versions) else None
-
-
-def _progress(table: Table) -> str:
-    return table.name if table is FACT_CANDLE else f"gold < {table.name}"

@@ -5,159 +5,120 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-import pyarrow.compute as pc
-from deltalake import DeltaTable
+import polars as pl
+from deltalake.exceptions import DeltaError
 
-from lakehouse.engines.delta import spark_path
-from lakehouse.gold.instruments import Listed, Row, list_instruments
+from lakehouse.gold.dates import ENGINE, SHOWS_TRADING, list_dates
+from lakehouse.gold.instruments import Listed, list_instruments
+from lakehouse.gold.reading import FeedGone, Rows, Silver, read_gold
 from lakehouse.market.candle import CALENDAR, CANDLES, DIM_DATE, DIM_INSTRUMENT, INSTRUMENTS, RENAMES, SPLITS
 from lakehouse.market.instrument import Instrument
 from lakehouse.market.table import Table
-from lakehouse.silver.lake import table_url
+from lakehouse.market.timeframe import Timeframe
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
-_SERIES = ("engine", "market", "board", "secid", "timeframe")
+_LISTING = ("engine", "market", "board", "secid")
+EVERY_TIMEFRAME = frozenset(timeframe.value for timeframe in Timeframe)
 
 
 @dataclass(frozen=True)
 class Changes:
     """
-    What happened in Silver.
+    What Gold should be, and where it may not be that yet.
 
     Attributes:
         listed: All instruments, by id.
-        affected: The timeframes to compute, by id; None for all timeframes. Ids that are no more are among them.
-        is_everything: Whether every series is to be computed; *affected* then says nothing.
-        calendar: Current rows of silver.calendar.
-        candle_dates: Dates with candles, as far as this build knows of them.
+        dates: All rows of dim_date.
+        affected: The timeframes to compute, by id, ids that are no more among them; None for everything.
         candles_version: Version of silver.candles to read.
     """
 
     listed: Mapping[int, Listed]
-    affected: Mapping[int, frozenset[str] | None]
-    is_everything: bool
-    calendar: list[Row]
-    candle_dates: list[dt.date]
+    dates: Rows
+    affected: Mapping[int, frozenset[str]] | None
     candles_version: int
 
 
-def read_changes(
-    spark: SparkSession, lake: str, since: Mapping[str, int] | None, versions: Mapping[str, int]
-) -> Changes:
+def read_everything(now: Silver) -> Changes:
+    """Return what Gold should be, everything to be compared."""
+    calendar = now.rows(CALENDAR)
+    listed = _list(now, None)
+    return Changes(listed, list_dates(calendar, _trading_dates(now, None)), None, now.versions[CANDLES.name])
+
+
+def read_changes(before: Silver, now: Silver) -> Changes:
     """
-    Compare Silver at *versions* with Silver at *since*, both by table; everything changed when that is None.
+    Return what Gold should be, and the series that changed between two states of Silver.
 
-    A change feed that is no longer there makes a full build, too.
+    Raises:
+        FeedGone: if the change feed does not reach back.
     """
-    changed = None if since is None else _changed_series(spark, lake, since, versions)
-    listed = _list(spark, lake, versions, changed)
-    calendar = _current(lake, CALENDAR, versions)
-    if changed is None or since is None:
-        dates = _dates(_candles(spark, lake, versions[CANDLES.name]))
-        return Changes(listed, {}, True, calendar, dates, versions[CANDLES.name])
-    before = listed if _same(since, versions, INSTRUMENTS, SPLITS, RENAMES) else _list(spark, lake, since, changed)
-    dates = [*changed.dates, *(row["trade_date"] for row in _rows(lake, DIM_DATE) if row["is_traded"])]
-    return Changes(listed, _affected(listed, before, changed), False, calendar, dates, versions[CANDLES.name])
-
-
-@dataclass(frozen=True)
-class _Changed:
-    timeframes: Mapping[Instrument, frozenset[str]]
-    dates: list[dt.date]
-
-
-def _changed_series(
-    spark: SparkSession, lake: str, since: Mapping[str, int], versions: Mapping[str, int]
-) -> _Changed | None:
-    first, last = since[CANDLES.name] + 1, versions[CANDLES.name]
-    if first > last:
-        return _Changed({}, [])
-    if not _has_feed(lake, first):
-        return None
-    feed = (
-        spark.read.format("delta")
-        .option("readChangeFeed", "true")
-        .option("startingVersion", first)
-        .option("endingVersion", last)
-        .load(spark_path(table_url(lake, CANDLES)))
-    )
-    rows = feed.select(*_SERIES, "trade_date").distinct().toArrow().to_pylist()
+    changed = now.changed_candles(before.versions[CANDLES.name], (*_LISTING, "timeframe", "trade_date"))
     timeframes: dict[Instrument, set[str]] = {}
-    for row in rows:
-        listing = Instrument(row["engine"], row["market"], row["board"], row["secid"])
-        timeframes.setdefault(listing, set()).add(row["timeframe"])
-    dates = sorted({row["trade_date"] for row in rows})
-    return _Changed({listing: frozenset(found) for listing, found in timeframes.items()}, dates)
-
-
-def _has_feed(lake: str, first: int) -> bool:
-    """Return whether the log still holds the commits from version *first* on."""
-    known = [commit["version"] for commit in DeltaTable(table_url(lake, CANDLES)).history()]
-    return bool(known) and min(known) <= first
+    for row in changed:
+        timeframes.setdefault(_listing(row), set()).add(row["timeframe"])
+    codes = {listing.secid for listing in timeframes} | _known_codes(now.lake)
+    listed = _list(now, codes)
+    try:
+        was_listed = _list(before, codes)
+    except (DeltaError, OSError) as error:
+        raise FeedGone(f"{now.lake}: Silver as of the last build cannot be read any more ({error})") from error
+    touched = {row["trade_date"] for row in changed}
+    dates = _dates(now, touched, calendar_moved=not _is_same(before, now, CALENDAR))
+    return Changes(listed, dates, _affected(listed, was_listed, timeframes), now.versions[CANDLES.name])
 
 
 def _affected(
-    listed: Mapping[int, Listed], before: Mapping[int, Listed], changed: _Changed
-) -> dict[int, frozenset[str] | None]:
-    affected: dict[int, frozenset[str] | None] = {}
-    for each in listed.values():
-        found = frozenset[str]().union(*(changed.timeframes.get(place.listing, ()) for place in each.places))
-        if not each.has_same_series(before.get(each.instrument_id)):
-            affected[each.instrument_id] = None
-        elif found:
-            affected[each.instrument_id] = found
-    return affected | dict.fromkeys(set(before) - set(listed))
+    listed: Mapping[int, Listed], was_listed: Mapping[int, Listed], timeframes: Mapping[Instrument, set[str]]
+) -> dict[int, frozenset[str]]:
+    affected = dict.fromkeys(set(was_listed) - set(listed), EVERY_TIMEFRAME)
+    for identity, each in listed.items():
+        if not each.has_same_series(was_listed.get(identity)):
+            affected[identity] = EVERY_TIMEFRAME
+        elif found := frozenset().union(*(timeframes.get(place.listing, ()) for place in each.places)):
+            affected[identity] = found
+    return affected
 
 
-def _list(spark: SparkSession, lake: str, versions: Mapping[str, int], changed: _Changed | None) -> dict[int, Listed]:
-    cards = _current(lake, INSTRUMENTS, versions)
-    with_main_board = {(card["engine"], card["market"], card["secid"]) for card in cards if card["is_primary"]}
-    counted = _rows_by_board(spark, lake, versions[CANDLES.name], _without_card(lake, with_main_board, changed))
-    return list_instruments(cards, _current(lake, RENAMES, versions), _current(lake, SPLITS, versions), counted)
+def _list(silver: Silver, codes: set[str] | None) -> dict[int, Listed]:
+    """List the instruments; without a main board in the cards, of *codes* (None: all) the one with candles counts."""
+    cards = silver.rows(INSTRUMENTS)
+    main = {card["secid"] for card in cards if card["is_primary"]}
+    unknown = None if codes is None else sorted(codes - main)
+    rows_by_board: dict[Instrument, int] = {}
+    if unknown is None or unknown:
+        where = pl.col("secid").is_in(sorted(main)).not_() if unknown is None else pl.col("secid").is_in(unknown)
+        rows_by_board = {_listing(row): row["len"] for row in silver.count_candles(_LISTING, where)}
+    return list_instruments(cards, silver.rows(RENAMES), silver.rows(SPLITS), rows_by_board)
 
 
-def _without_card(lake: str, with_main_board: set[tuple[str, str, str]], changed: _Changed | None) -> list[str] | None:
-    """Return the codes whose board must be found by counting candles; None for: look at all."""
-    if changed is None:
-        return None
-    codes = {(each.engine, each.market, each.secid) for each in changed.timeframes}
-    for row in _rows(lake, DIM_INSTRUMENT):
-        codes |= {(row["engine"], row["market"], secid) for secid in row["secids"].split(",")}
-    return sorted({secid for _, _, secid in codes - with_main_board})
+def _known_codes(lake: str) -> set[str]:
+    return {secid for row in read_gold(lake, DIM_INSTRUMENT) for secid in row["secids"].split(",")}
 
 
-def _rows_by_board(spark: SparkSession, lake: str, version: int, secids: list[str] | None) -> dict[Instrument, int]:
-    if secids is not None and not secids:
-        return {}
-    candles = _candles(spark, lake, version)
-    asked = candles if secids is None else candles.where(candles.secid.isin(secids))
-    counts = asked.groupBy("engine", "market", "board", "secid").count().toArrow().to_pylist()
-    return {Instrument(row["engine"], row["market"], row["board"], row["secid"]): row["count"] for row in counts}
+def _dates(now: Silver, touched: set[dt.date], *, calendar_moved: bool) -> Rows:
+    calendar = now.rows(CALENDAR)
+    said = {row["trade_date"] for row in calendar if row["engine"] == ENGINE}
+    shown = {row["trade_date"] for row in read_gold(now.lake, DIM_DATE)}
+    asked = (touched | shown if calendar_moved else touched) - said
+    return list_dates(calendar, _trading_dates(now, asked) | (shown - said - asked))
 
 
-def _candles(spark: SparkSession, lake: str, version: int) -> DataFrame:
-    path = spark_path(table_url(lake, CANDLES))
-    return spark.read.format("delta").option("versionAsOf", version).load(path).where("known_till IS NULL")
+def _trading_dates(silver: Silver, asked: set[dt.date] | None) -> set[dt.date]:
+    """Return the dates, of those *asked* (None: all), on which candles show that there was trading."""
+    where = pl.col("engine") == ENGINE
+    partitions = [("timeframe", "in", [timeframe.value for timeframe in SHOWS_TRADING])]
+    if asked is not None:
+        if not asked:
+            return set()
+        where = where & pl.col("trade_date").is_in(sorted(asked))
+        partitions.append(("bucket", "in", sorted({each.bucket(date) for each in SHOWS_TRADING for date in asked})))
+    return {row["trade_date"] for row in silver.count_candles(["trade_date"], where, partitions)}
 
 
-def _dates(candles: DataFrame) -> list[dt.date]:
-    return sorted(row["trade_date"] for row in candles.select("trade_date").distinct().toArrow().to_pylist())
+def _is_same(before: Silver, now: Silver, *tables: Table) -> bool:
+    return all(before.versions[table.name] == now.versions[table.name] for table in tables)
 
 
-def _current(lake: str, table: Table, versions: Mapping[str, int]) -> list[Row]:
-    dataset = DeltaTable(table_url(lake, table), version=versions[table.name]).to_pyarrow_dataset()
-    rows: list[Row] = dataset.to_table(filter=pc.field("known_till").is_null()).to_pylist()
-    return rows
-
-
-def _rows(lake: str, table: Table) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = DeltaTable(table_url(lake, table)).to_pyarrow_table().to_pylist()
-    return rows
-
-
-def _same(since: Mapping[str, int], versions: Mapping[str, int], *tables: Table) -> bool:
-    return all(since[table.name] == versions[table.name] for table in tables)
+def _listing(row: Mapping[str, str]) -> Instrument:
+    return Instrument(row["engine"], row["market"], row["board"], row["secid"])

@@ -6,7 +6,11 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lakehouse.market.timeframe import Timeframe
+
 ENGINE = "stock"
+# Of longer ones the first date need not be one of trading
+SHOWS_TRADING = tuple(timeframe for timeframe in Timeframe if timeframe.is_intraday or timeframe is Timeframe.DAY)
 
 
 def list_dates(calendar: Iterable[Mapping[str, Any]], candle_dates: Iterable[dt.date]) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ _WANTED = pa.schema([pa.field("instrument_id", pa.int64()), pa.field("timeframe"
 
 @dataclass
 class Found:
-    """What the last derivation found: series computed, and rows by what becomes of them."""
+    """What the last derivation found: series that differ, and rows by what becomes of them."""
 
     series: int = 0
     inserts: int = 0
@@ -58,7 +58,7 @@ class FactDifference:
 
     def __call__(self, version: int) -> Difference:
         self.close()
-        if not self.changes.is_everything and not self.changes.affected:
+        if self.changes.affected is not None and not self.changes.affected:
             return Difference("", 0, 0, 0, [])
         self._cached = self._computed(version).persist()
         self._cached.createOrReplaceTempView(_VIEW)
@@ -85,8 +85,11 @@ class FactDifference:
     def _wanted(self) -> DataFrame:
         from pyspark.sql import functions as f
 
-        places = self.spark.createDataFrame(pa.Table.from_pylist(_places(self.changes), _PLACES))
+        found = _places(self.changes)
+        places = self.spark.createDataFrame(pa.Table.from_pylist(found, _PLACES))
         candles = self._read(CANDLES, self.changes.candles_version).where("known_till IS NULL")
+        if self.changes.affected is not None:
+            candles = candles.where(f.col("secid").isin(sorted({place["secid"] for place in found})))
         here = candles.join(f.broadcast(places), ["engine", "market", "board", "secid"])
         in_time = here.where("trade_date > after AND trade_date <= till")
         return self._affected(in_time).select(*SERIES, *CANDLE)
@@ -97,13 +100,9 @@ class FactDifference:
     def _affected(self, rows: DataFrame) -> DataFrame:
         from pyspark.sql import functions as f
 
-        if self.changes.is_everything:
+        if self.changes.affected is None:
             return rows
-        pairs = [
-            (instrument_id, timeframe)
-            for instrument_id, timeframes in self.changes.affected.items()
-            for timeframe in (timeframes if timeframes is not None else map(str, Timeframe))
-        ]
+        pairs = [(identity, timeframe) for identity, found in self.changes.affected.items() for timeframe in found]
         # Literals: only those let Delta skip files
         timeframes = sorted({timeframe for _, timeframe in pairs})
         asked = self.spark.createDataFrame(
@@ -147,7 +146,7 @@ def _places(changes: Changes) -> list[dict[str, Any]]:
     return [
         {**vars(place.listing), "instrument_id": each.instrument_id, "after": place.after, "till": place.till}
         for each in changes.listed.values()
-        if changes.is_everything or each.instrument_id in changes.affected
+        if changes.affected is None or each.instrument_id in changes.affected
         for place in each.places
     ]
 

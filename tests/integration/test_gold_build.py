@@ -1,0 +1,292 @@
+"""Silver to Gold on real Spark, Delta and PostgreSQL."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+from psycopg.conninfo import make_conninfo
+
+from lakehouse.database.connection import connect
+from lakehouse.database.migrate import migrate
+from lakehouse.database.progress import write_progress
+from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.gold.build import GoldReport, build_gold, rebuild_gold
+from lakehouse.market.candle import CANDLES, DIM_DATE, DIM_INSTRUMENT, FACT_CANDLE, GOLD, INSTRUMENTS
+from lakehouse.market.instrument import instrument_id
+from lakehouse.market.table import Table
+from lakehouse.silver.content_hash import content_hash
+from lakehouse.silver.lake import table_url
+from tests.silver_lake import SilverLake, calendar_day, candle, card, day, minute, rename, split
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = [pytest.mark.spark, pytest.mark.postgres]
+
+SBER, GMKN, TCSG, T = (instrument_id("stock", "shares", secid) for secid in ("SBER", "GMKN", "TCSG", "T"))
+
+
+class Town:
+    """A Silver, the Gold built from it, and what tests ask of both."""
+
+    def __init__(self, spark: SparkSession, dsn: str, silver: SilverLake) -> None:
+        self.spark, self.dsn, self.silver = spark, dsn, silver
+        self.lake = self.silver.lake
+
+    def build(self) -> GoldReport:
+        return build_gold(self.spark, self.dsn, self.lake)
+
+    def rebuild(self) -> GoldReport:
+        return rebuild_gold(self.spark, self.dsn, self.lake)
+
+    def delta(self, table: Table = FACT_CANDLE) -> DeltaTable:
+        return DeltaTable(table_url(self.lake, table))
+
+    def rows(self, table: Table = FACT_CANDLE) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.delta(table).to_pyarrow_table().to_pylist()
+        return sorted(rows, key=lambda row: tuple(str(row[name]) for name in table.key))
+
+    def facts(self, identity: int, timeframe: str = "1d") -> list[dict[str, Any]]:
+        found = (row for row in self.rows() if (row["instrument_id"], row["timeframe"]) == (identity, timeframe))
+        return sorted(found, key=lambda row: row["begin_at"])
+
+    def versions(self) -> dict[str, int]:
+        return {table.name: self.delta(table).version() for table in GOLD}
+
+    def changed_since(self, version: int) -> set[tuple[int, str, dt.date, str]]:
+        """Return (instrument, timeframe, date, change) of the facts written after *version*."""
+        feed = pa.table(self.delta().load_cdf(starting_version=version + 1)).to_pylist()
+        return {
+            (row["instrument_id"], row["timeframe"], row["trade_date"], row["_change_type"])
+            for row in feed
+            if row["_change_type"] != "update_preimage"
+        }
+
+    def is_like_a_rebuild(self) -> bool:
+        """Whether a full build, which compares everything, finds nothing to write."""
+        before = self.versions()
+        return self.rebuild().kind == "full" and self.versions() == before
+
+    def hash(self) -> str:
+        return content_hash([(table_url(self.lake, table), table, False) for table in GOLD])
+
+
+@pytest.fixture(scope="module")
+def built(
+    spark: SparkSession, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[tuple[str, int]]]:
+    """Return the folder of a Silver with its Gold, and what was recorded; tests take copies."""
+    folder = tmp_path_factory.mktemp("built")
+    with connect(postgres.dsn) as conn:
+        conn.execute("CREATE DATABASE built")
+    dsn = make_conninfo(postgres.dsn, dbname="built")
+    migrate(dsn)
+    town = Town(spark, dsn, SilverLake(folder))
+    town.silver.cards(card("SBER"), card("GMKN"), card("SBER", board="SMAL", is_primary=False))
+    town.silver.candles(*(candle(secid, at, 100.0 + at % 7) for secid in ("SBER", "GMKN") for at in range(30)))
+    town.silver.candles(*(minute("SBER", at, 50.0 + at % 3) for at in range(25)))
+    assert town.build().kind == "full"
+    with connect(dsn) as conn:
+        return folder, conn.execute("SELECT table_name, delta_version FROM lake.progress").fetchall()
+
+
+@pytest.fixture
+def town(spark: SparkSession, dsn: str, tmp_path: Path, built: tuple[Path, list[tuple[str, int]]]) -> Town:
+    folder, progress = built
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    with connect(dsn) as conn:
+        for name, version in progress:
+            write_progress(conn, name, version, "built")
+    return Town(spark, dsn, SilverLake(tmp_path))
+
+
+def test_a_first_build_makes_all_tables(town: Town) -> None:
+    """Every current candle of a main board is a fact with indicators after their warm-up; what is known is recorded."""
+    facts = town.facts(SBER)
+    assert [row["close"] for row in facts] == [100.0 + at % 7 for at in range(30)]
+    assert [row["sma_20"] is None for row in facts] == [at < 19 for at in range(30)]
+    assert [row["rsi_14"] is None for row in facts] == [at < 14 for at in range(30)]
+    assert len(town.facts(SBER, "1m")) == 25
+    assert [row["secid"] for row in town.rows(DIM_INSTRUMENT)] != []
+    assert len(town.rows(DIM_DATE)) == 30
+    assert all(commit["userMetadata"] for commit in town.delta().history() if commit["operation"] == "MERGE")
+
+
+def test_nothing_new_commits_nothing(town: Town) -> None:
+    """A second build leaves every table at its version; so does one after a commit that only renewed a source."""
+    versions = town.versions()
+    assert (town.build().kind, town.versions()) == ("nothing", versions)
+    town.silver.candles(candle("SBER", 3, 103.0, source="other#1.0"))
+    report = town.build()
+    assert (report.inserted, report.updated, report.dropped, town.versions()) == (0, 0, 0, versions)
+
+
+def test_a_new_candle_is_one_new_row(town: Town) -> None:
+    """A day more inserts one fact; no earlier row and no other series is written."""
+    before = town.delta().version()
+    town.silver.candles(candle("SBER", 30, 111.0))
+    report = town.build()
+    assert (report.kind, report.series, report.inserted, report.updated) == ("increment", 1, 1, 0)
+    assert town.changed_since(before) == {(SBER, "1d", day(30), "insert")}
+    assert town.is_like_a_rebuild()
+
+
+def test_a_revised_candle_moves_only_what_follows(town: Town) -> None:
+    """A revision updates its fact and later ones whose indicators it moves, never an earlier one."""
+    before = town.delta().version()
+    town.silver.close(CANDLES, candle("SBER", 25, 104.0))
+    town.silver.candles(candle("SBER", 25, 99.0, known_from=dt.datetime(2024, 2, 1, tzinfo=dt.UTC)))
+    town.build()
+    changed = town.changed_since(before)
+    assert changed == {(SBER, "1d", day(at), "update_postimage") for at in range(25, 30)}
+    assert town.is_like_a_rebuild()
+
+
+def test_a_closed_candle_is_dropped(town: Town) -> None:
+    """A candle that vanished at the exchange leaves Gold, and so does a series whose last candle did."""
+    before = town.delta().version()
+    town.silver.close(CANDLES, candle("SBER", 29, 101.0), *(minute("SBER", at, 50.0 + at % 3) for at in range(25)))
+    report = town.build()
+    assert report.dropped == 26
+    assert (SBER, "1d", day(29), "delete") in town.changed_since(before)
+    assert town.facts(SBER, "1m") == []
+    assert town.is_like_a_rebuild()
+
+
+def test_a_split_adjusts_the_whole_past(town: Town) -> None:
+    """GMKN 1 -> 100: prices before it get the factor, prices stay raw, other instruments are not written."""
+    before = town.delta().version()
+    town.silver.splits(split("GMKN", day(20), 1, 100))
+    town.build()
+    facts = town.facts(GMKN)
+    assert [row["split_factor"] for row in facts] == [0.01] * 20 + [1.0] * 10
+    assert [row["close"] for row in facts] == [100.0 + at % 7 for at in range(30)]
+    assert {row[0] for row in town.changed_since(before)} == {GMKN}
+    assert town.is_like_a_rebuild()
+
+
+def test_a_rename_found_later_joins_two_instruments(town: Town) -> None:
+    """TCSG and T become one under TCSG's id: T's rows move, its overlapping days go, its split reaches TCSG's days."""
+    town.silver.cards(card("TCSG"), card("T"))
+    town.silver.candles(
+        *(candle("TCSG", at, 300.0) for at in range(20)), *(candle("T", at, 301.0) for at in range(15, 40))
+    )
+    town.build()
+    assert (len(town.facts(TCSG)), len(town.facts(T))) == (20, 25)
+    town.silver.renames(rename("TCSG", "T", day(19)))
+    town.silver.splits(split("T", day(39), 1, 10))
+    report = town.build()
+    facts = town.facts(TCSG)
+    assert [row["secid"] for row in facts] == ["TCSG"] * 20 + ["T"] * 20
+    assert [row["split_factor"] for row in facts] == [0.1] * 39 + [1.0]
+    assert town.facts(T) == []
+    assert report.dropped == 25
+    (joined,) = (row for row in town.rows(DIM_INSTRUMENT) if row["secid"] == "T")
+    assert (joined["instrument_id"], joined["secids"]) == (TCSG, "TCSG,T")
+    assert T not in {row["instrument_id"] for row in town.rows(DIM_INSTRUMENT)}
+    assert town.is_like_a_rebuild()
+
+
+def test_only_the_main_board_is_read(town: Town) -> None:
+    """Candles of another board are not facts; when the main board moves, the facts do."""
+    before = town.versions()
+    town.silver.candles(*(candle("SBER", at, 7.0, board="SMAL") for at in range(5)))
+    town.build()
+    assert town.versions() == before
+    later = dt.datetime(2024, 2, 1, tzinfo=dt.UTC)
+    town.silver.close(INSTRUMENTS, card("SBER"), card("SBER", board="SMAL", is_primary=False))
+    town.silver.cards(card("SBER", is_primary=False, known_from=later), card("SBER", board="SMAL", known_from=later))
+    town.build()
+    assert [row["close"] for row in town.facts(SBER)] == [7.0] * 5
+    assert town.is_like_a_rebuild()
+
+
+def test_a_security_without_a_card_is_read_where_its_candles_are(town: Town) -> None:
+    """No card, no main board: the board with most candles; a card that comes later decides."""
+    town.silver.candles(
+        *(candle("EQMX", at, 5.0, board="TQTF") for at in range(3)), candle("EQMX", 0, 9.0, board="SMAL")
+    )
+    town.build()
+    eqmx = instrument_id("stock", "shares", "EQMX")
+    assert [row["close"] for row in town.facts(eqmx)] == [5.0] * 3
+    town.silver.cards(card("EQMX", board="SMAL"))
+    town.build()
+    assert [row["close"] for row in town.facts(eqmx)] == [9.0]
+    assert town.is_like_a_rebuild()
+
+
+def test_dates_come_from_the_calendar_first(town: Town) -> None:
+    """Where the calendar is silent, candles of days and minutes show trading; a week may begin on a holiday."""
+    town.silver.calendar(calendar_day(day(3), is_traded=False, reason="H"), calendar_day(day(100), is_traded=True))
+    town.silver.candles(candle("SBER", 50, 5.0), candle("SBER", 60, 5.0, timeframe="1w"))
+    town.silver.candles(candle("USD", 70, 5.0, engine="currency"))
+    town.build()
+    dates = {row["trade_date"]: row["is_traded"] for row in town.rows(DIM_DATE)}
+    assert (dates[day(3)], dates[day(4)], dates[day(50)], dates[day(100)]) == (False, True, True, True)
+    assert day(60) not in dates
+    assert day(70) not in dates
+    town.silver.close(CANDLES, candle("SBER", 50, 5.0))
+    town.build()
+    assert day(50) not in {row["trade_date"] for row in town.rows(DIM_DATE)}
+    assert town.is_like_a_rebuild()
+
+
+def test_a_candle_without_a_close_is_a_fact(town: Town) -> None:
+    """A NULL close is kept, has no indicators, and does not end those of later candles."""
+    town.silver.candles(candle("SBER", 30, None), candle("SBER", 31, 105.0))
+    town.build()
+    gap, after = town.facts(SBER)[-2:]
+    assert (gap["close"], gap["sma_20"], gap["rsi_14"]) == (None, None, None)
+    assert after["sma_20"] is not None
+    assert town.build().kind == "nothing"
+
+
+def test_a_lost_gold_is_built_again(town: Town) -> None:
+    """Gold that was deleted, or whose record is lost, is built whole by the next run, without being told."""
+    before = town.hash()
+    shutil.rmtree(table_url(town.lake, FACT_CANDLE))
+    assert town.build().kind == "full"
+    assert town.hash() == before
+
+
+def test_another_silver_is_read_whole(town: Town) -> None:
+    """A Silver made anew counts its versions anew: what its log says is not taken for changes of the old one."""
+    folder = Path(table_url(town.lake, CANDLES))
+    shutil.rmtree(folder)
+    other = SilverLake(folder.parent / "other")
+    for at in range(30):
+        other.candles(candle("SBER", at, 500.0 + at))
+    shutil.move(table_url(other.lake, CANDLES), folder)
+    shutil.rmtree(folder.parent / "other")
+    assert town.build().kind == "full"
+    assert [row["close"] for row in town.facts(SBER)] == [500.0 + at for at in range(30)]
+    assert town.facts(GMKN) == []
+
+
+def test_a_lost_change_feed_means_a_full_build(town: Town) -> None:
+    """Where versions in between are gone from the log, everything is compared."""
+    for at in range(30, 33):
+        town.silver.candles(candle("SBER", at, 100.0))
+    table = town.delta(CANDLES)
+    table.create_checkpoint()
+    for version in range(table.version()):
+        (Path(table_url(town.lake, CANDLES)) / "_delta_log" / f"{version:020}.json").unlink()
+    report = town.build()
+    assert (report.kind, report.inserted) == ("full", 3)
+
+
+def test_a_rebuild_mends_what_is_wrong(town: Town) -> None:
+    """Facts changed or lost behind our back are as before after a rebuild; a right Gold is not written."""
+    before, versions = town.hash(), town.versions()
+    assert town.rebuild().kind == "full"
+    assert town.versions() == versions
+    town.delta().update(predicate=f"instrument_id = {SBER} AND timeframe = '1m'", updates={"close": "1.0"})
+    town.delta().delete(f"instrument_id = {GMKN}")
+    town.rebuild()
+    assert town.hash() == before
