@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
@@ -72,7 +73,7 @@ class Town:
     def gold_changes_since(self, version: int) -> pl.DataFrame:
         """Return the rows of fact_candle written after *version*."""
         changes = DeltaTable(self.lake / "gold/fact_candle").load_cdf(starting_version=version + 1)
-        frame = pl.from_arrow(changes.read_all())
+        frame = pl.from_arrow(pa.table(changes.read_all()))
         assert isinstance(frame, pl.DataFrame)
         return frame
 
