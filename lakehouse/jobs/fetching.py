@@ -185,6 +185,10 @@ def _note_error(conn: Connection[Any], job_id: int, secid: str, message: str) ->
 
 def _queue_windows(conn: Connection[Any], job_id: int, secid: str, planned: Sequence[Window]) -> None:
     with conn.transaction():
+        # Cancelling takes the same lock: a job gets no windows after the ones that waited were cancelled.
+        row = conn.execute("SELECT cancel_requested FROM lake.job WHERE job_id = %s FOR UPDATE", (job_id,)).fetchone()
+        if row is None or row[0]:
+            return
         ids = [_insert_window(conn, job_id, window) for window in planned]
         for first in range(0, len(ids), BATCH):
             enqueue(conn, "fetch", {"job_id": job_id, "window_ids": ids[first : first + BATCH]})
