@@ -60,7 +60,7 @@ def default_data_dir() -> Path:
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings; raise BadInput for a wrong value, or a ``LAKEHOUSE_`` variable that does not exist (misspelt)."""
+    """Read the settings; raise BadInput for a wrong value, or a misspelt ``LAKEHOUSE_`` variable."""
     known = {f"LAKEHOUSE_{name.upper()}" for name in Settings.model_fields}
     if unknown := sorted(name for name in environ if name.startswith("LAKEHOUSE_") and name not in known):
         raise BadInput(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")

@@ -12,7 +12,7 @@ import click
 
 from lakehouse.cli.once import summary
 from lakehouse.cli.options import data_option, ending_on_sigterm
-from lakehouse.cli.platform import greet, wait, wait_until_idle
+from lakehouse.cli.platform import greet, greet_user, wait, wait_until_idle
 from lakehouse.cli.progress import watch
 from lakehouse.cli.remote import Api, demo_ingests, minted_token
 from lakehouse.database.connection import connect
@@ -69,6 +69,7 @@ def demo(
         started_s = time.monotonic() - began
         jobs = _load(platform)
         if once:
+            greet_user(platform, err=True)
             _print_summary(platform, jobs, started_s, time.monotonic() - began, as_json)
         else:
             _greet_and_wait(platform, settings)
@@ -76,9 +77,8 @@ def demo(
 
 def _load(platform: Platform) -> list[Job]:
     """Ask for the demo's market by the API, as anybody would, and watch until it is on the charts."""
-    click.echo(
-        f"The exchange is a simulator at {platform.iss_url}: made data, request budget lifted", err=True
-    ) if platform.plan.source == "simulator" else None
+    kind = "made" if platform.plan.source == "simulator" else "recorded"
+    click.echo(f"The exchange is a simulator at {platform.iss_url}: {kind} data, request budget lifted", err=True)
     with connect(platform.dsn) as conn:
         api = Api(platform.api_url, minted_token(conn))
         job_ids: list[int] = []

@@ -30,7 +30,12 @@ _DATE = click.DateTime(["%Y-%m-%d"])
 @click.command()
 @click.argument("secids", nargs=-1, required=True, metavar="SECID...")
 @click.option(
-    "--timeframe", "timeframes", multiple=True, default=["1d"], type=click.Choice([each.value for each in Timeframe]), help="May be repeated."
+    "--timeframe",
+    "timeframes",
+    multiple=True,
+    default=["1d"],
+    type=click.Choice([each.value for each in Timeframe]),
+    help="May be repeated.",
 )
 @click.option("--from", "from_", type=_DATE, help="First Moscow date (default: the start of the series).")
 @click.option("--till", type=_DATE, help="Last Moscow date (default: today at the exchange).")

@@ -68,12 +68,16 @@ def rebuild(station: str, data: Path | None) -> None:
 def greet(platform: Platform) -> None:
     """Say where the pages are and, at the first start, who may enter."""
     click.echo(f"Pages:    {platform.web_url}\nAPI:      {platform.api_url}/v1")
+    greet_user(platform)
+
+
+def greet_user(platform: Platform, err: bool = False) -> None:
+    """Say who may enter; the password is known at the first start only."""
+    change = f"lakehouse users --data {platform.plan.settings.data_dir} password admin"
     if platform.password:
-        click.echo(
-            f"User:     admin\nPassword: {platform.password}   (shown once; change it: lakehouse users password admin)"
-        )
+        click.echo(f"User:     admin\nPassword: {platform.password}   (shown once; to change it: {change})", err=err)
     else:
-        click.echo("User:     admin   (password as shown at the first start; lost: lakehouse users password admin)")
+        click.echo(f"User:     admin   (password as shown at the first start; lost: {change})", err=err)
 
 
 def wait(platform: Platform) -> None:

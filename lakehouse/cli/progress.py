@@ -73,7 +73,8 @@ def _fetch_seconds(conn: Connection[Any], jobs: Sequence[queue.Job]) -> float:
 
 
 def _print_steps(console: Console, conn: Connection[Any], jobs: Sequence[queue.Job]) -> None:
-    table = Table("station", "seconds", box=None, title="Where the time went", title_justify="left")
+    console.print("Where the time went")
+    table = Table("station", "seconds", box=None)
     for name, seconds in seconds_by_station(conn, jobs).items():
         table.add_row(name, f"{seconds:.1f}")
     console.print(table)
