@@ -25,8 +25,8 @@ def check_shrinkage(published: int, loaded: int, closed: int) -> None:
     if loaded < published - closed:
         raise PublishAborted(
             f"publish: gold.fact_candle would shrink from {published:,} to {loaded:,} rows, but only {closed:,} "
-            "candles were closed since it was published; look at Gold (rebuild gold), or publish it as it is with "
-            "rebuild serving --accept-shrinkage"
+            "candles were closed since it was published; rebuild gold, or publish it as it is by "
+            "rebuild_serving(accept_shrinkage=True)"
         )
 
 

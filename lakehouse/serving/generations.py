@@ -74,10 +74,11 @@ def await_planned(conn: Connection[Any]) -> None:
             """
             SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
             WHERE l.relation = 'store.fact_candle'::regclass AND a.datname = current_database()
-                AND a.pid <> pg_backend_pid() AND a.state = 'active' AND a.query_start < %s
-                AND a.query_start > clock_timestamp() - make_interval(secs => %s)
+                AND a.pid <> pg_backend_pid() AND coalesce(a.state, 'active') = 'active'
+                AND coalesce(a.query_start, '-infinity') < %(asked_at)s
+                AND coalesce(a.query_start, %(asked_at)s) > clock_timestamp() - make_interval(secs => %(planned_s)s)
             """,
-            (asked_at, PLANNED_AFTER_S),
+            {"asked_at": asked_at, "planned_s": PLANNED_AFTER_S},
         )
         if not waiting:
             return
@@ -101,7 +102,8 @@ def drop_generations(conn: Connection[Any], *, keep_former: bool) -> list[int]:
 
     A former generation stays while a snapshot exists that was taken before it was replaced, and with *keep_former* the
     last one stays anyway. What a slow reader holds up is left for the next time. Needs the lock of the publisher, and
-    no transaction.
+    no transaction. On a server where we may not see what others do, any session of theirs counts as such a reader:
+    grant pg_read_all_stats.
     """
     dropped = []
     with_timeout = sql.SQL("SET lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT))
@@ -127,7 +129,7 @@ def _unseen(conn: Connection[Any], keep_former: bool) -> list[int]:
             AND (NOT %s OR g.retired_by IS NULL OR g.retired_by < (SELECT max(retired_by) FROM store.generation))
             AND (g.retired_by IS NULL OR NOT EXISTS (
                 SELECT FROM pg_stat_activity a
-                WHERE a.pid <> pg_backend_pid()
+                WHERE a.pid <> pg_backend_pid() AND a.datname = current_database()
                     AND (age(a.backend_xmin) >= age(g.retired_by::xid) OR a.query = '<insufficient privilege>')))
         ORDER BY g.generation
         """,

@@ -227,9 +227,7 @@ def test_unexplained_shrinkage_leaves_what_readers_see(dsn: str, gold: GoldLake,
     publish_gold(dsn, gold.lake)
     smaller = GoldLake(tmp_path / "smaller")
     smaller.create(random_facts(1, 3, 10), CARDS)
-    with pytest.raises(
-        PublishAborted, match=r"shrink from 120 to 30 rows, but only 0 .* rebuild serving --accept-shrinkage"
-    ):
+    with pytest.raises(PublishAborted, match=r"shrink from 120 to 30 rows, but only 0 candles .*accept_shrinkage=True"):
         publish_gold(dsn, smaller.lake)
     assert shown(dsn) == gold.facts()
     publish_gold(dsn, gold.lake)
