@@ -35,6 +35,24 @@ settings.register_profile("torture", max_examples=5000, deadline=None)
 settings.load_profile("push")
 
 
+FOLDERS = ("unit", "property", "contract", "integration", "browser")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Run the quick folders first, the browser last.
+
+    Playwright keeps an event loop running in the main thread until its fixture ends: no coroutine can be run meanwhile.
+    """
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(here).parts[0]
+        return FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def recorded_dir() -> Path:
     """Return the folder of the exchange's recorded data, which may not be redistributed and so is no part of this."""
