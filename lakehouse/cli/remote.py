@@ -33,13 +33,7 @@ class Api:
 
     def post(self, path: str, document: dict[str, Any]) -> dict[str, Any]:
         """Send *document*; return the answer; raise LakehouseError with what the API says when it refuses."""
-        return self._call(path, json.dumps(document).encode())
-
-    def get(self, path: str) -> dict[str, Any]:
-        """Return the answer to a GET."""
-        return self._call(path, None)
-
-    def _call(self, path: str, body: bytes | None) -> dict[str, Any]:
+        body = json.dumps(document).encode()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, body, headers)
         try:
