@@ -15,7 +15,7 @@ from typing import Any
 
 from chalice.app import Chalice
 from chalice.config import Config
-from chalice.local import LocalChalice, LocalGateway, LocalGatewayException
+from chalice.local import ForbiddenError, LocalChalice, LocalGateway, LocalGatewayException
 
 MAX_BODY_BYTES = 1 << 20
 _TIMEOUT_S = 60
@@ -25,7 +25,8 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 def wsgi_app(app: Chalice) -> Wsgi:
     """Return *app* as a WSGI callable for a server with many threads."""
-    app.__class__ = type("HostedChalice", (LocalChalice, app.__class__), {"_THREAD_LOCAL": threading.local()})
+    if not isinstance(app, LocalChalice):
+        app.__class__ = type("HostedChalice", (LocalChalice, app.__class__), {"_THREAD_LOCAL": threading.local()})
     gateway = LocalGateway(app, Config(config_from_disk={"lambda_timeout": _TIMEOUT_S}))
 
     def respond(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -46,6 +47,9 @@ def _respond(gateway: LocalGateway, environ: dict[str, Any]) -> tuple[int, list[
     body = environ["wsgi.input"].read(length) if length else b""
     try:
         answer = gateway.handle_request(environ["REQUEST_METHOD"], path, _headers(environ), body)
+    except ForbiddenError:
+        # What API Gateway says of a path that no route has; there are no authorizers here that could forbid one.
+        return 404, [_JSON], b'{"code":"not_found","message":"there is no such path under /v1"}'
     except LocalGatewayException as error:
         return error.CODE, list(error.headers.items()), _gateway_error(error)
     return answer["statusCode"], _answer_headers(answer), _answer_body(answer)
