@@ -32,8 +32,8 @@ check: setup  ## lint, types, import rules, locks, generated docs, unit tests
 	@$(BIN)/python -m infra.dictionary --check
 	@$(BIN)/python -m pytest -q tests/unit
 
-torture: setup  ## the property tests with full counts (long)
-	@$(BIN)/python -m pytest tests/property --hypothesis-profile=torture $(OPTIONS)
+torture: setup  ## the tests that count seeds, with full counts (hours)
+	@LAKEHOUSE_TORTURE=1 $(BIN)/python -m pytest -m torture --hypothesis-profile=torture $(OPTIONS)
 
 lock: setup  ## compile the locks from pyproject.toml (OPTIONS=--upgrade takes the newest)
 	@$(BIN)/python -m infra.lock $(OPTIONS)

@@ -40,7 +40,7 @@ FOLDERS = ("unit", "property", "contract", "integration", "browser")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
-    Run the quick folders first, the browser last.
+    Run the quick folders first, the browser last; all of the property folder is torture.
 
     Playwright keeps an event loop running in the main thread until its fixture ends: no coroutine can be run meanwhile.
     """
@@ -51,6 +51,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
 
     items.sort(key=place)
+    for item in items:
+        if place(item) == FOLDERS.index("property"):
+            item.add_marker("torture")
 
 
 @pytest.fixture(scope="session")
