@@ -30,6 +30,7 @@ class MadeExchange(IssClient):
     Candles and history of one security, in pages.
 
     *fault* is given the number of the request, from 0, and the answer's document, and returns what is sent instead.
+    *asked* are the last request's parameters, *wanted* the rows of all its pages.
     """
 
     def __init__(
@@ -41,9 +42,11 @@ class MadeExchange(IssClient):
     ) -> None:
         super().__init__("http://exchange/iss", NoBudget())
         self.candles, self.history, self.page_rows, self.fault = candles, history, page_rows, fault
+        self.asked: dict[str, Any] = {}
+        self.wanted: Sequence[Sequence[Any]] = ()
 
     async def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Answer:
-        asked = dict(params or {})
+        self.asked = asked = dict(params or {})
         if path.startswith("/history/"):
             document = self._history(asked)
         else:
@@ -53,8 +56,8 @@ class MadeExchange(IssClient):
         return Answer(f"{self.base_url}{path}?start={asked['start']}", 200, {}, NOW, body, orjson.loads(body))
 
     def _page(self, rows: Sequence[Sequence[Any]], asked: Mapping[str, Any], key: int) -> list[Sequence[Any]]:
-        wanted = [row for row in rows if asked["from"] <= row[key] and row[key][:10] <= asked["till"]]
-        return wanted[asked["start"] : asked["start"] + self.page_rows]
+        self.wanted = [row for row in rows if asked["from"] <= row[key] and row[key][:10] <= asked.get("till", "9999")]
+        return self.wanted[asked["start"] : asked["start"] + self.page_rows]
 
     def _history(self, asked: Mapping[str, Any]) -> Document:
         total = sum(1 for row in self.history if asked["from"] <= row[1] <= asked["till"])

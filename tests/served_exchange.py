@@ -89,7 +89,7 @@ class ServedExchange:
         rows = [
             row
             for row in self._seen(int(asked["interval"]))
-            if asked["from"] <= row[6] and row[6][:10] <= asked["till"]
+            if asked["from"] <= row[6] and row[6][:10] <= asked.get("till", "9999")
         ]
         return rows[int(asked["start"]) :][:500]
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 
-from psycopg import Connection
-
 from lakehouse.bronze.context import FetchContext
-from lakehouse.bronze.ledger import newest
-from lakehouse.bronze.objects import decode_object
-from lakehouse.bronze.reference import answer_of, read_reference
-from lakehouse.bronze.window import Series, Window, period_end, period_start, settled_date
+from lakehouse.bronze.reference import read_reference
+from lakehouse.bronze.window import Series, Window, period_end, period_start
 from lakehouse.iss.candles import Border, parse_borders
 from lakehouse.iss.errors import IssUnavailable
 from lakehouse.market.instrument import Instrument
@@ -51,16 +47,6 @@ def read_history_border(context: FetchContext, instrument: Instrument, now: dt.d
         return None
     begin, end = min(from_ for from_, _ in spans), max(till for _, till in spans)
     return Border(dt.datetime.fromisoformat(begin), dt.datetime.fromisoformat(end))
-
-
-def known_border_end(context: FetchContext, conn: Connection, series: Series, now: dt.datetime) -> dt.datetime | None:
-    """Return where a series of candles ends by the borders read on the day of *now*, without asking the exchange."""
-    known = newest(conn, Series("borders", series.engine, series.market, series.board, series.secid))
-    if known is None or settled_date(known.fetched_at) != settled_date(now):
-        return None
-    answer = answer_of(decode_object(context.store().get(known.object_key)).exchanges[0])
-    border = parse_borders(answer).get(Timeframe(series.timeframe))
-    return border.end if border else None
 
 
 def expects_rows(context: FetchContext, window: Window, now: dt.datetime) -> bool:

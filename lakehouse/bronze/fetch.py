@@ -16,7 +16,7 @@ from lakehouse.bronze.anchor import Anchor
 from lakehouse.bronze.borders import expects_rows
 from lakehouse.bronze.context import FetchContext as FetchContext
 from lakehouse.bronze.coverage import COMPLETE, MISSING, NO_TRADES, Coverage, unbroken_from
-from lakehouse.bronze.landing import keep_rejected, land_answers
+from lakehouse.bronze.landing import keep_rejected, land
 from lakehouse.bronze.ledger import coverage, record_failed
 from lakehouse.bronze.objects import Trailer
 from lakehouse.bronze.reading import Reading, Report, read_window
@@ -115,14 +115,14 @@ def _fetch(context: FetchContext, conn: Connection, window: Window, report: Repo
     known = coverage(conn, window.series)
     anchor = _anchor_of(known, window)
     begin = anchor["begin"] if anchor else ""
-    reading, requests = read_window(context, conn, window, begin, report)
+    reading, requests = read_window(context, window, begin, report)
     if reading.first != anchor:
         log.warning("bronze.anchor_changed", window=str(window), begin=begin)
         window = _with_all_before(known, window)
-        reading, more = read_window(context, conn, window, begin, report)
+        reading, more = read_window(context, window, begin, report)
         requests += more
     trailer = _trailer(context, window, reading)
-    key = land_answers(context, conn, reading.answers, trailer)
+    key = land(context, conn, reading.exchanges, trailer)
     return Landed(window, key, trailer.pages, trailer.rows, trailer.state, requests)
 
 
@@ -142,11 +142,12 @@ def _with_all_before(known: Sequence[Coverage], window: Window) -> Window:
 
 
 def _trailer(context: FetchContext, window: Window, reading: Reading) -> Trailer:
-    fetched_at, pages = reading.fetched_at, len(reading.answers)
-    trailer = Trailer(window, fetched_at, reading.rows, pages, reading.end_proof, complete=True)
+    fetched_at = reading.fetched_at
+    trailer = Trailer(window, fetched_at, reading.rows, reading.pages, reading.end_proof, complete=True)
     if reading.rows:
         return replace(trailer, state=COMPLETE, last=reading.last, anchor=reading.last_final)
-    if expects_rows(context, window, fetched_at):
+    # Candles are followed to the next one there is; nothing but the calendar proves that end-of-day rows are none
+    if window.series.family == "history" and expects_rows(context, window, fetched_at):
         return replace(trailer, state=MISSING, complete=False)
     return replace(trailer, state=NO_TRADES)
 

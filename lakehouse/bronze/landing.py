@@ -16,13 +16,13 @@ from lakehouse.iss.client import Answer
 log = structlog.get_logger()
 
 
-def land_answers(context: FetchContext, conn: Connection, answers: Iterable[Answer], trailer: Trailer) -> str:
+def land(context: FetchContext, conn: Connection, exchanges: Iterable[Exchange], trailer: Trailer) -> str:
     """
-    Land the answers of a window; return the object's key.
+    Land the HTTP exchanges of a window; return the object's key.
 
     A crash between store and ledger leaves an object that `ledger.rebuild` and the reconciliation of events find.
     """
-    key, body = encode_object(map(exchange_of, answers), trailer)
+    key, body = encode_object(exchanges, trailer)
     context.store().put(key, body)
     record_landed(conn, key, trailer)
     if context.on_landed:
@@ -39,6 +39,6 @@ def keep_rejected(context: FetchContext, window: Window, answer: Answer) -> str:
     return key
 
 
-def exchange_of(answer: Answer) -> Exchange:
+def exchange_of(answer: Answer, is_proof: bool = False) -> Exchange:
     """Return what Bronze keeps of an answer."""
-    return Exchange(answer.url, answer.status, answer.headers, answer.fetched_at, answer.body)
+    return Exchange(answer.url, answer.status, answer.headers, answer.fetched_at, answer.body, is_proof)

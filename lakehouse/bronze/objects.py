@@ -1,8 +1,9 @@
 """
 A Bronze object: the HTTP exchanges of one window, verbatim, and a trailer that says what they prove.
 
-gzip (mtime 0) of JSON lines: per exchange ``{"url", "status", "headers", "fetched_at", "body" | "body_base64"}``, and a
-last line ``{"trailer": {...}}``. Rows are named ``key#line.row``: line of the exchange from 1, row of its block from 0.
+gzip (mtime 0) of JSON lines: per exchange ``{"url", "status", "headers", "fetched_at", "body" | "body_base64"}``, with
+``"proof": true`` where the rows are no part of the window, and a last line ``{"trailer": {...}}``. Rows are named
+``key#line.row``: line of the exchange from 1, row of its block from 0.
 """
 
 from __future__ import annotations
@@ -31,13 +32,21 @@ class BronzeCorrupt(LakehouseError):
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and its answer; *body* as received, *fetched_at* the answer's ``Date``."""
+    """
+    A request and its answer.
+
+    Attributes:
+        fetched_at: The answer's ``Date``.
+        body: As received.
+        is_proof: Whether it was asked only to prove the window's end: its rows are no part of the window.
+    """
 
     url: str
     status: int
     headers: Mapping[str, str]
     fetched_at: dt.datetime
     body: bytes
+    is_proof: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,7 @@ def _exchange_line(exchange: Exchange) -> bytes:
         "status": exchange.status,
         "headers": dict(exchange.headers),
         "fetched_at": exchange.fetched_at.isoformat(),
+        **({"proof": True} if exchange.is_proof else {}),
     }
     try:
         return orjson.dumps({**line, "body": exchange.body.decode()})
@@ -127,7 +137,8 @@ def _exchange_line(exchange: Exchange) -> bytes:
 
 def _exchange(line: Mapping[str, Any]) -> Exchange:
     body = line["body"].encode() if "body" in line else base64.b64decode(line["body_base64"])
-    return Exchange(line["url"], line["status"], line["headers"], dt.datetime.fromisoformat(line["fetched_at"]), body)
+    fetched_at = dt.datetime.fromisoformat(line["fetched_at"])
+    return Exchange(line["url"], line["status"], line["headers"], fetched_at, body, line.get("proof", False))
 
 
 def _trailer_fields(trailer: Trailer) -> dict[str, Any]:

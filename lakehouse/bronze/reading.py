@@ -6,17 +6,17 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import replace
 
 import structlog
-from psycopg import Connection
 
 from lakehouse.bronze.anchor import Anchor, last_row, later, rows_at
-from lakehouse.bronze.borders import known_border_end
+from lakehouse.bronze.borders import read_border
 from lakehouse.bronze.context import FetchContext
+from lakehouse.bronze.landing import exchange_of
+from lakehouse.bronze.objects import Exchange
 from lakehouse.bronze.window import Series, Window, last_final_date
-from lakehouse.iss.candles import candle_pages
-from lakehouse.iss.client import Answer, IssClient
+from lakehouse.iss.candles import SERIES_END, candle_pages, reaches
+from lakehouse.iss.client import IssClient
 from lakehouse.iss.errors import PagingBroken
 from lakehouse.iss.history import history_pages
 from lakehouse.iss.pages import Page
@@ -28,7 +28,6 @@ log = structlog.get_logger()
 READINGS = 3
 
 Report = Callable[[int, int], object]
-_BorderEnd = Callable[[Answer], dt.datetime | None]
 
 
 class Reading:
@@ -36,6 +35,7 @@ class Reading:
     What is kept of a window's pages: the answers as bytes (parsed they are ten times that), and what they prove.
 
     Attributes:
+        exchanges: What Bronze keeps; a proof is among them, but neither among *pages* nor *rows*.
         last: Key of the last row; empty without rows.
         end_proof: Why nothing follows.
         last_final: The last row that was final when the first page was answered.
@@ -43,7 +43,8 @@ class Reading:
     """
 
     def __init__(self, series: Series, known_begin: str) -> None:
-        self.answers: list[Answer] = []
+        self.exchanges: list[Exchange] = []
+        self.pages = 0
         self.rows = 0
         self.last = ""
         self.end_proof = ""
@@ -54,56 +55,70 @@ class Reading:
     @property
     def fetched_at(self) -> dt.datetime:
         """The exchange's time at the first answer."""
-        return self.answers[0].fetched_at
+        return self.exchanges[0].fetched_at
 
     def add(self, page: Page) -> None:
         """Take the next page."""
-        self.answers.append(replace(page.answer, document=None))
+        self.exchanges.append(exchange_of(page.answer, page.is_proof))
+        self.end_proof = page.end_proof
+        if page.is_proof:
+            return
+        self.pages += 1
         self.rows += len(page.keys)
         self.last = max(self.last, max(page.keys, default=""))
-        self.end_proof = page.end_proof
         final = last_final_date(self._series, self.fetched_at).isoformat()
         self.last_final = later(self.last_final, last_row(page, final))
         self.first = later(self.first, rows_at(page, self._known_begin))
 
 
-def read_window(
-    context: FetchContext, conn: Connection, window: Window, known_begin: str, report: Report
-) -> tuple[Reading, int]:
+def read_window(context: FetchContext, window: Window, known_begin: str, report: Report) -> tuple[Reading, int]:
     """
     Read a window to its proven end; return what was read and the requests that it took.
 
     Raises:
         IssError: if the exchange does not answer as it should, or pages do not add up in three readings.
     """
+    requests = 0
+    for number in range(1, READINGS + 1):
+        client = context.client()
+        try:
+            reading = asyncio.run(_read(client, window, known_begin, report))
+            _check_end(context, window, reading)
+            return reading, requests + client.requests
+        except PagingBroken as error:
+            log.warning("bronze.paging_broken", window=str(window), reading=number, error=str(error))
+            if number == READINGS:
+                raise
+        requests += client.requests
+    raise PagingBroken(f"{window}: never read")
 
-    def border_end(answer: Answer) -> dt.datetime | None:
-        return known_border_end(context, conn, window.series, answer.fetched_at)
 
-    async def read() -> tuple[Reading, int]:
-        async with context.client() as client:
-            for number in range(1, READINGS):
-                try:
-                    return await _read(client, window, known_begin, border_end, report), client.requests
-                except PagingBroken as error:
-                    log.warning("bronze.paging_broken", window=str(window), reading=number, error=str(error))
-            return await _read(client, window, known_begin, border_end, report), client.requests
-
-    return asyncio.run(read())
-
-
-async def _read(client: IssClient, window: Window, known_begin: str, border_end: _BorderEnd, report: Report) -> Reading:
+async def _read(client: IssClient, window: Window, known_begin: str, report: Report) -> Reading:
     report(0, 0)
     reading = Reading(window.series, known_begin)
-    async with aclosing(_pages(client, window, border_end)) as pages:
+    async with client, aclosing(_pages(client, window)) as pages:
         async for page in pages:
             reading.add(page)
-            report(len(reading.answers), reading.rows)
+            report(reading.pages, reading.rows)
     return reading
 
 
-def _pages(client: IssClient, window: Window, border_end: _BorderEnd) -> AsyncGenerator[Page, None]:
+def _pages(client: IssClient, window: Window) -> AsyncGenerator[Page, None]:
     series = window.series
     if series.family == "history":
         return history_pages(client, series.engine, series.market, series.secid, window.from_at.date(), window.till)
-    return candle_pages(client, series.instrument, Timeframe(series.timeframe), window.from_at, window.till, border_end)
+    return candle_pages(client, series.instrument, Timeframe(series.timeframe), window.from_at, window.till)
+
+
+def _check_end(context: FetchContext, window: Window, reading: Reading) -> None:
+    """Raise PagingBroken if the series is said to end with the window, and its border lies further on."""
+    if reading.end_proof != SERIES_END:
+        return
+    border = read_border(context, window.series, reading.fetched_at)
+    if border is None:
+        return
+    last = dt.datetime.fromisoformat(reading.last) if reading.last else None
+    if last is None and border.end >= window.from_at:
+        raise PagingBroken(f"{window}: there are no rows by its pages, by its border they go on to {border.end}")
+    if last and not reaches(Timeframe(window.series.timeframe), last, border.end):
+        raise PagingBroken(f"{window}: the series ends at {last} by its pages, at {border.end} by its border")

@@ -12,7 +12,7 @@ import orjson
 from psycopg import Connection
 
 from lakehouse.bronze.context import FetchContext
-from lakehouse.bronze.landing import keep_rejected, land_answers
+from lakehouse.bronze.landing import exchange_of, keep_rejected, land
 from lakehouse.bronze.ledger import LedgerObject, newest
 from lakehouse.bronze.objects import Exchange, Trailer, decode_object
 from lakehouse.bronze.window import EVER, Series, Window, settled_date
@@ -180,7 +180,7 @@ def _fetch(context: FetchContext, conn: Connection, series: Series, now: dt.date
         return Reading(answers, blocks, answers[0].fetched_at, "", was_fetched=True)
     rows = sum(len(block.rows) for block in blocks.values())
     trailer = Trailer(window, answers[0].fetched_at, rows, len(answers), "all in one answer", complete=True)
-    key = land_answers(context, conn, answers, trailer)
+    key = land(context, conn, map(exchange_of, answers), trailer)
     return Reading(answers, blocks, trailer.fetched_at, key, was_fetched=True)
 
 

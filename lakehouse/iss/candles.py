@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
 
 from lakehouse.iss.blocks import NUMBER_OR_NULL, check_types, read_block
 from lakehouse.iss.client import Answer, IssClient
@@ -16,6 +16,8 @@ from lakehouse.market.timeframe import Timeframe
 VALUES = ("open", "high", "low", "close", "value", "volume")
 # The exchange never gives more, whatever is asked (ISS.md section 3).
 PAGE_ROWS = 500
+# The end proof of a window that ends where the series does.
+SERIES_END = "last row of the series"
 BORDERS = {"borders": ("begin", "end", "interval")}
 _LENGTH = {
     Timeframe.MINUTE: dt.timedelta(minutes=1),
@@ -33,52 +35,56 @@ class Border:
 
 
 async def candle_pages(
-    client: IssClient,
-    instrument: Instrument,
-    timeframe: Timeframe,
-    from_: dt.datetime,
-    till: dt.date,
-    border_end: Callable[[Answer], dt.datetime | None] = lambda answer: None,
+    client: IssClient, instrument: Instrument, timeframe: Timeframe, from_: dt.datetime, till: dt.date
 ) -> AsyncGenerator[Page, None]:
     """
-    Yield the pages of candles that begin from *from_* (naive Moscow) to the end of *till*, oldest first.
+    Yield the pages of candles that begin from *from_* (naive Moscow) to the end of *till*, oldest first, and the proof.
 
-    Args:
-        border_end: Asked when a page is short: the end of the series as known on the day of that answer, or None. It
-            spares the request for the empty page.
+    No page proves that it is the last one: one that is short or empty may have lost its rows. So the row before the end
+    is asked for again by its number, without an end: the answer must begin with the last row read, which proves that
+    none was passed over, and go on beyond *till*, which proves that none follows. Where the series itself ends the
+    answer is that row alone, and its proof is `SERIES_END`: the reader compares it with the border.
 
     Raises:
-        PagingBroken: if pages repeat, overlap, lose rows in the middle, or leave the span that was asked.
+        PagingBroken: if pages repeat, overlap, lose rows, or leave the span that was asked.
 
     Source:
         https://iss.moex.com/iss/reference/46
     """
-    start, page_rows, short, last = 0, 0, 0, ""
+    asked = f"{from_:%Y-%m-%d %H:%M:%S}"
+    start, last = 0, ""
     while True:
-        answer = await fetch_candle_page(client, instrument, timeframe, from_, till, start)
-        block = read_block(answer, "candles", (*VALUES, "begin", "end"))
-        check_types(answer, block, VALUES, NUMBER_OR_NULL)
-        keys = key_column(answer, block, "begin", 19)
         name = f"{instrument} {timeframe} {from_:%Y-%m-%dT%H:%M}..{till}: the page from row {start}"
-        if keys and short:
-            raise PagingBroken(f"{name} follows a short page of {short} rows: rows were lost between them")
-        _check_order(name, keys, last)
-        check_span(name, keys, f"{from_:%Y-%m-%d %H:%M:%S}", till)
-        page_rows = page_rows or len(keys)
-        short = len(keys) if len(keys) < max(page_rows, PAGE_ROWS) else 0
-        end = border_end(answer) if short else None
-        proof = _end_proof(keys, timeframe, end)
-        yield Page(answer, block, keys, proof)
-        if proof:
+        page = await _candle_page(client, instrument, timeframe, from_, till, start)
+        _check_order(name, page.keys, last)
+        check_span(name, page.keys, asked, till)
+        start, last = start + len(page.keys), page.keys[-1] if page.keys else last
+        yield page
+        if len(page.keys) >= PAGE_ROWS:
+            continue
+        shown = await _candle_page(client, instrument, timeframe, from_, None, max(0, start - 1))
+        _check_shown(name, shown.keys, asked, last)
+        follows = next(iter(shown.keys[1:] if last else shown.keys), "")
+        if not follows or follows[:10] > till.isoformat():
+            yield replace(shown, keys=(), is_proof=True, end_proof=f"next row {follows}" if follows else SERIES_END)
             return
-        start, last = start + len(keys), keys[-1]
+        # Candles that came into being meanwhile, or the rest of a page that was cut
+        if not page.keys:
+            raise PagingBroken(f"{name} is empty, though {follows} follows")
 
 
 async def fetch_candle_page(
-    client: IssClient, instrument: Instrument, timeframe: Timeframe, from_: dt.datetime, till: dt.date, start: int
+    client: IssClient,
+    instrument: Instrument,
+    timeframe: Timeframe,
+    from_: dt.datetime,
+    till: dt.date | None,
+    start: int,
 ) -> Answer:
     """
-    Fetch up to 500 candles from row *start* on. ``interval``: 1, 10, 60 minutes, 24 day, 7 week, 31 month, 4 quarter.
+    Fetch up to 500 candles from row *start* on, to the newest if *till* is None.
+
+    ``interval``: 1, 10, 60 minutes, 24 day, 7 week, 31 month, 4 quarter.
 
     Source:
         https://iss.moex.com/iss/reference/46
@@ -88,7 +94,7 @@ async def fetch_candle_page(
         "iss.only": "candles",
         "interval": timeframe.interval,
         "from": f"{from_:%Y-%m-%d}" if at_midnight else f"{from_:%Y-%m-%d %H:%M:%S}",
-        "till": till.isoformat(),
+        **({"till": till.isoformat()} if till else {}),
         "start": start,
     }
     return await client.get(f"{_board_path(instrument)}/candles.json", parameters)
@@ -123,21 +129,37 @@ def reaches(timeframe: Timeframe, begin: dt.datetime, border_end: dt.datetime) -
     return timeframe.period_start(begin.date()) >= timeframe.period_start(border_end.date())
 
 
+async def _candle_page(
+    client: IssClient,
+    instrument: Instrument,
+    timeframe: Timeframe,
+    from_: dt.datetime,
+    till: dt.date | None,
+    start: int,
+) -> Page:
+    answer = await fetch_candle_page(client, instrument, timeframe, from_, till, start)
+    block = read_block(answer, "candles", (*VALUES, "begin", "end"))
+    check_types(answer, block, VALUES, NUMBER_OR_NULL)
+    return Page(answer, block, key_column(answer, block, "begin", 19))
+
+
 def _check_order(page: str, keys: Sequence[str], last: str) -> None:
     """Two rows of one begin exist at the exchange (ISS.md section 7) and are Silver's to judge; going back is not."""
-    if keys and keys[0] <= last:
+    if keys and keys[0] < last:
         raise PagingBroken(f"{page} begins at {keys[0]}, the page before ended at {last}: it was repeated or shifted")
-    if keys != sorted(keys):
+    if list(keys) != sorted(keys):
         raise PagingBroken(f"{page} is not in the order of begin")
 
 
-def _end_proof(keys: Sequence[str], timeframe: Timeframe, end: dt.datetime | None) -> str:
-    """Return why the page is the last one, if it is; *end* is where the series ends, given for a short page only."""
-    if not keys:
-        return "empty page"
-    if end and reaches(timeframe, dt.datetime.fromisoformat(keys[-1]), end):
-        return "short page at the border"
-    return ""
+def _check_shown(page: str, keys: Sequence[str], asked: str, last: str) -> None:
+    """Raise PagingBroken unless the rows shown behind the last page begin with its last row, if there was any."""
+    if last and (not keys or keys[0] != last):
+        shown = keys[0] if keys else "nothing"
+        raise PagingBroken(f"{page} ends at {last}, by its number that row is {shown}: rows were lost or doubled")
+    if keys and keys[0] < asked:
+        raise PagingBroken(f"{page}: the row after it is {keys[0]}, asked was what begins from {asked}")
+    if list(keys) != sorted(keys):
+        raise PagingBroken(f"{page}: the rows after it are not in the order of begin")
 
 
 def _board_path(instrument: Instrument) -> str:

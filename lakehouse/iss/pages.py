@@ -20,12 +20,14 @@ class Page:
     Attributes:
         keys: ``begin`` or ``TRADEDATE`` of every row, as the exchange writes it: text that sorts like time.
         end_proof: Why no page follows; empty on every page but the last.
+        is_proof: Whether it was asked for as a proof only: its rows are no part of the window.
     """
 
     answer: Answer
     block: Block
     keys: Sequence[str]
     end_proof: str = ""
+    is_proof: bool = False
 
 
 def segment(text: str) -> str:

@@ -116,9 +116,9 @@ def parse(source: Source, body: bytes) -> Iterator[pa.RecordBatch]:
 
 
 def pages(object_key: str, family: Family, bronze: BronzeObject) -> Iterator[Page]:
-    """Yield the pages of an object; answers that were no success hold no rows."""
+    """Yield the pages of an object; answers that were no success, and proofs, hold no rows of it."""
     for line, exchange in enumerate(bronze.exchanges, 1):
-        if exchange.status == 200:
+        if exchange.status == 200 and not exchange.is_proof:
             answer = _json(exchange.body)
             block = answer.get(family.block) if isinstance(answer, dict) else None
             if block is None:

@@ -99,25 +99,47 @@ def test_window_lands_verbatim_with_its_proof(bench: Bench) -> None:
     (window,) = bench.plan(Timeframe.MINUTE, from_=D("2024-03-18"), till=D("2024-03-19"))[-1:]
     landed = fetch_window(bench.context, window)
     assert isinstance(landed, Landed)
-    assert (landed.pages, landed.rows, landed.state, landed.window) == (4, 1200, "complete", window)
+    assert (landed.pages, landed.rows, landed.state, landed.window) == (3, 1200, "complete", window)
     decoded = decode_object(bench.store.get(landed.object_key))
-    assert [exchange.status for exchange in decoded.exchanges] == [200] * 4
+    assert [(exchange.status, exchange.is_proof) for exchange in decoded.exchanges] == [
+        *[(200, False)] * 3,
+        (200, True),
+    ]
     assert all(exchange.fetched_at == NOW for exchange in decoded.exchanges)
     assert b'"begin","end"' in decoded.exchanges[0].body
-    assert (decoded.trailer.rows, decoded.trailer.pages, decoded.trailer.end_proof) == (1200, 4, "empty page")
+    assert (decoded.trailer.rows, decoded.trailer.pages) == (1200, 3)
+    assert decoded.trailer.end_proof == "next row 2024-03-20 10:00:00"
     assert bench.covered(MINUTES) == [("2024-03-18", "2024-03-19", "complete")]
 
 
-def test_border_spares_the_empty_page(bench: Bench) -> None:
-    """The window in which the series ends is proved by the border that was read for the plan."""
+def test_window_in_which_the_series_ends_is_compared_with_its_border(bench: Bench) -> None:
+    """Where no row follows, the border that was read for the plan must end in the last row."""
     (window,) = bench.plan()
     landed = fetch_window(bench.context, window)
     assert isinstance(landed, Landed)
-    assert (landed.pages, decode_object(bench.store.get(landed.object_key)).trailer.end_proof) == (
-        1,
-        "short page at the border",
-    )
+    assert (landed.pages, landed.requests) == (1, 2)
+    assert decode_object(bench.store.get(landed.object_key)).trailer.end_proof == "last row of the series"
     assert bench.covered() == [("2024-03-01", "2024-03-19", "complete"), ("2024-03-20", "2024-03-20", "forming")]
+
+
+def test_series_that_ends_before_its_border_is_refused(bench: Bench) -> None:
+    """A tail lost from every answer, proof included, shows at the border."""
+    windows = bench.plan()
+    bench.exchange.candles[24] = bench.exchange.candles[24][:10]
+    (failed,) = bench.fetch(windows)
+    assert isinstance(failed, Failed)
+    assert "the series ends at 2024-03-10 00:00:00 by its pages, at 2024-03-20 00:00:00 by its border" in failed.error
+    assert bench.covered() == [("2024-03-01", "2024-03-20", "failed")]
+
+
+def emptied(path: str, asked: Mapping[str, str], document: Document) -> Document:
+    """Lose the rows of candles and of history, the cursor's total with them."""
+    if "candles" in document:
+        return {"candles": {**document["candles"], "data": []}}
+    if "history" in document:
+        cursor = {**document["history.cursor"], "data": [[int(asked["start"]), 0, 100]]}
+        return {"history": {**document["history"], "data": []}, "history.cursor": cursor}
+    return document
 
 
 def test_nothing_is_asked_before_it_is_due(bench: Bench) -> None:
@@ -182,31 +204,39 @@ def test_history_is_read_for_all_boards_of_the_market(bench: Bench) -> None:
     assert bench.covered(history_series(SBER)) == [("2023-10-01", "2024-03-19", "complete")]
 
 
-def test_empty_answer_on_a_trading_day_is_missing(bench: Bench) -> None:
-    """No rows where border and calendar expect some prove nothing: the object is incomplete, no date is final."""
+def test_emptied_candles_are_refused(bench: Bench) -> None:
+    """No candles where the border says that there are some prove nothing, however often they are asked."""
     (window,) = bench.plan()
-    bench.exchange.fault = lambda path, asked, document: (
-        {**document, "candles": {**document["candles"], "data": []}} if "candles" in document else document
-    )
-    (landed,) = bench.fetch([window])
+    bench.exchange.fault = emptied
+    (failed,) = bench.fetch([window])
+    assert isinstance(failed, Failed)
+    assert "there are no rows by its pages, by its border they go on to 2024-03-20 00:00:00" in failed.error
+    assert bench.covered() == [("2024-03-01", "2024-03-20", "failed")]
+
+
+def test_empty_history_on_a_trading_day_is_missing(bench: Bench) -> None:
+    """No end-of-day rows where border and calendar expect some prove nothing: no date is final."""
+    windows = instrument_windows(bench.context, SBER, [Timeframe.DAY], from_=None, till=None, now=NOW)
+    bench.exchange.fault = emptied
+    (landed,) = bench.fetch(windows[1:])
     assert (landed.state, landed.rows) == ("missing", 0)
-    assert bench.covered() == [("2024-03-01", "2024-03-20", "missing")]
-    assert [row["complete"] for row in bench.dump("bronze_object", "object_key") if row["family"] == "candles"] == [
+    assert bench.covered(history_series(SBER)) == [("2023-10-01", "2024-03-19", "missing")]
+    assert [row["complete"] for row in bench.dump("bronze_object", "object_key") if row["family"] == "history"] == [
         False
     ]
-    assert bench.plan() == []
+    again = instrument_windows(bench.context, SBER, [Timeframe.DAY], from_=None, till=None, now=NOW)
+    assert [window.series.family for window in again] == ["candles"]
 
 
 def test_missing_rows_do_not_undo_a_proof(bench: Bench) -> None:
-    """A re-read that comes back empty leaves what was complete as it was; what formed is missing."""
-    bench.fetch(bench.plan())
+    """A re-read that comes back empty leaves what was complete as it was."""
+    series = history_series(SBER)
+    bench.fetch([Window(series, T("2023-10-01"), D("2024-03-19"))])
     bench.exchange.now += dt.timedelta(hours=1)
-    bench.exchange.fault = lambda path, asked, document: (
-        {**document, "candles": {**document["candles"], "data": []}} if "candles" in document else document
-    )
-    (landed,) = bench.fetch(bench.plan(reread=True))
+    bench.exchange.fault = emptied
+    (landed,) = bench.fetch([Window(series, T("2023-10-01"), D("2024-03-20"))])
     assert landed.state == "missing"
-    assert bench.covered() == [("2024-03-01", "2024-03-19", "complete"), ("2024-03-20", "2024-03-20", "missing")]
+    assert bench.covered(series) == [("2023-10-01", "2024-03-19", "complete"), ("2024-03-20", "2024-03-20", "missing")]
 
 
 def test_empty_answer_on_a_holiday_is_no_trades(bench: Bench) -> None:
@@ -274,7 +304,7 @@ def test_broken_pages_are_read_again_from_the_start(bench: Bench) -> None:
     bench.exchange.fault = repeating(2)
     landed = fetch_window(bench.context, window)
     assert isinstance(landed, Landed)
-    assert (landed.pages, landed.rows, landed.requests) == (4, 1200, 8)
+    assert (landed.pages, landed.rows, landed.requests) == (3, 1200, 8)
 
 
 def test_pages_that_stay_broken_fail_the_window(bench: Bench) -> None:
@@ -328,7 +358,7 @@ def test_windows_are_fetched_side_by_side_in_order(bench: Bench) -> None:
     landed = [outcome for outcome in outcomes if isinstance(outcome, Landed)]
     assert [outcome.window for outcome in landed] == windows
     assert [outcome.rows for outcome in landed] == [600, 600, 20]
-    assert seen[0] == [(0, 0), (1, 500), (2, 600), (3, 600)]
+    assert seen[0] == [(0, 0), (1, 500), (2, 600), (2, 600)]
     assert sorted(told) == sorted(outcome.object_key for outcome in landed)
 
 
@@ -451,6 +481,6 @@ def test_every_request_is_within_the_budget(bench: Bench) -> None:
     windows = [Window(MINUTES, T(f"2024-03-{day}"), D(f"2024-03-{day}")) for day in (18, 19)]
     begun = time.monotonic()
     outcomes = fetch_windows(context, [(window, max) for window in windows])
-    assert [outcome.pages for outcome in outcomes if isinstance(outcome, Landed)] == [3, 3]
+    assert [outcome.pages for outcome in outcomes if isinstance(outcome, Landed)] == [2, 2]
     assert time.monotonic() - begun > 5 / 20
     assert bench.conn.execute("SELECT count(*) FROM lake.request_lease").fetchone() == (0,)

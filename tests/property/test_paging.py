@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 from typing import Any
 
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse.iss.candles import candle_pages
@@ -14,7 +14,7 @@ from lakehouse.iss.errors import IssError
 from lakehouse.iss.history import history_pages
 from lakehouse.market.instrument import Instrument
 from lakehouse.market.timeframe import Timeframe
-from tests.exchange import Document, Fault, MadeExchange, days, minutes
+from tests.exchange import Document, Fault, MadeExchange, candle, days, minutes
 
 FIRST = dt.datetime.fromisoformat("2024-03-04T10:00")
 SBER = Instrument("stock", "shares", "TQBR", "SBER")
@@ -36,7 +36,7 @@ slices = st.builds(slice, st.integers(0, 20), st.integers(1, 520))
 
 async def candles(exchange: MadeExchange) -> list[Any]:
     pages = candle_pages(exchange, SBER, Timeframe.MINUTE, FIRST, FIRST.date() + dt.timedelta(days=9))
-    return [row for page in [page async for page in pages] for row in page.block.rows]
+    return [row for page in [page async for page in pages] if not page.is_proof for row in page.block.rows]
 
 
 async def history(exchange: MadeExchange) -> list[Any]:
@@ -58,18 +58,36 @@ def test_all_history_comes_once(count: int, boards: tuple[str, ...]) -> None:
     assert asyncio.run(history(MadeExchange(history=made, page_rows=100))) == made
 
 
-@given(st.integers(0, 1600), st.integers(0, 2), slices)
+@given(st.integers(0, 1600), st.integers(0, 4), slices)
 def test_lost_candles_of_a_page_are_noticed(count: int, page: int, keep: slice) -> None:
-    """Some rows lost from a page that others follow are never passed over: all come, or the reading is refused."""
+    """Rows lost from any page, all of them included, and from the proof are never passed over: all come, or none."""
     made = minutes(FIRST, count)
-    # A page without any row is how the exchange says the end; borders and calendar judge it (bronze/borders.py).
-    assume(made[page * 500 : (page + 1) * 500][keep])
-    has_next = count > (page + 1) * 500
+    beyond = candle(FIRST + dt.timedelta(days=30))
     try:
-        read = asyncio.run(candles(MadeExchange(made, fault=cutting(page, "candles", keep))))
+        read = asyncio.run(candles(MadeExchange([*made, beyond], fault=cutting(page, "candles", keep))))
     except IssError:
         return
-    assert read == made or not has_next
+    assert read == made
+
+
+@given(st.integers(0, 1600), st.integers(0, 4), st.integers(-3, 3))
+def test_pages_of_another_number_are_noticed(count: int, page: int, pages_off: int) -> None:
+    """A page in place of another one, skipped or repeated, is never passed over."""
+    made = minutes(FIRST, count)
+    exchange = MadeExchange([*made, candle(FIRST + dt.timedelta(days=30))])
+
+    def fault(request: int, document: Document) -> Document:
+        if request == page:
+            start = max(0, exchange.asked["start"] + 500 * pages_off)
+            document["candles"]["data"] = exchange.wanted[start : start + 500]
+        return document
+
+    exchange.fault = fault
+    try:
+        read = asyncio.run(candles(exchange))
+    except IssError:
+        return
+    assert read == made
 
 
 @given(st.integers(0, 350), st.integers(0, 3), slices)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lakehouse.iss.candles import Border, candle_pages, parse_borders, reaches
+from lakehouse.iss.candles import SERIES_END, Border, candle_pages, parse_borders, reaches
 from lakehouse.iss.errors import IssContractError, PagingBroken
 from lakehouse.iss.pages import Page
 from lakehouse.market.instrument import Instrument
@@ -19,9 +19,8 @@ FIRST = dt.datetime(2024, 3, 4, 10, 0)  # noqa: DTZ001 - the exchange's times ar
 DAY = dt.date(2024, 3, 4)
 
 
-async def read(exchange: MadeExchange, border_end: dt.datetime | None = None) -> list[Page]:
-    pages = candle_pages(exchange, SBER, Timeframe.MINUTE, FIRST, DAY, lambda answer: border_end)
-    return [page async for page in pages]
+async def read(exchange: MadeExchange) -> list[Page]:
+    return [page async for page in candle_pages(exchange, SBER, Timeframe.MINUTE, FIRST, DAY)]
 
 
 def on_request(number: int, change: Any) -> Fault:
@@ -35,30 +34,43 @@ def on_request(number: int, change: Any) -> Fault:
     return fault
 
 
-async def test_empty_page_proves_the_end() -> None:
-    """Without a border, pages are read until one is empty."""
-    pages = await read(MadeExchange(minutes(FIRST, 600)))
-    assert [len(page.keys) for page in pages] == [500, 100, 0]
-    assert [page.end_proof for page in pages] == ["", "", "empty page"]
+async def test_next_row_beyond_the_window_proves_the_end() -> None:
+    """The window has ended when the row after its last one, asked for by number, begins later."""
+    exchange = MadeExchange([*minutes(FIRST, 800), candle(FIRST + dt.timedelta(days=3))])
+    pages = await read(exchange)
+    assert [(len(page.keys), page.is_proof) for page in pages] == [(500, False), (300, False), (0, True)]
+    assert [page.end_proof for page in pages] == ["", "", "next row 2024-03-07 10:00:00"]
 
 
-async def test_short_page_at_the_border_proves_the_end() -> None:
-    """A short page that reaches the end of the series needs no empty page after it."""
-    pages = await read(MadeExchange(minutes(FIRST, 600)), border_end=FIRST + dt.timedelta(minutes=599))
-    assert [len(page.keys) for page in pages] == [500, 100]
-    assert pages[-1].end_proof == "short page at the border"
+async def test_window_without_rows_is_proven_by_the_next_row() -> None:
+    """No rows in a window are believed when the exchange shows what comes after them."""
+    pages = await read(MadeExchange([candle(FIRST + dt.timedelta(days=3))]))
+    assert [page.end_proof for page in pages] == ["", "next row 2024-03-07 10:00:00"]
 
 
-async def test_short_page_before_the_border_proves_nothing() -> None:
-    """A short page that ends before the border does is followed by another request."""
-    pages = await read(MadeExchange(minutes(FIRST, 600)), border_end=FIRST + dt.timedelta(days=30))
-    assert pages[-1].end_proof == "empty page"
+async def test_last_row_alone_ends_the_series() -> None:
+    """Where nothing follows the last row, the proof says that the series ends: its border is to agree."""
+    assert [page.end_proof for page in await read(MadeExchange(minutes(FIRST, 800)))] == ["", "", SERIES_END]
+    assert [page.end_proof for page in await read(MadeExchange())] == ["", SERIES_END]
 
 
-async def test_full_page_at_the_border_proves_nothing() -> None:
-    """A page of 500 rows may have a page after it even where the border says that the series ends."""
-    pages = await read(MadeExchange(minutes(FIRST, 500)), border_end=FIRST + dt.timedelta(minutes=499))
-    assert [len(page.keys) for page in pages] == [500, 0]
+async def test_full_page_is_followed_by_another_request() -> None:
+    """A page of 500 rows may have a page after it."""
+    assert [len(page.keys) for page in await read(MadeExchange(minutes(FIRST, 500)))] == [500, 0, 0]
+
+
+async def test_rest_of_a_cut_page_is_read() -> None:
+    """A page that gives only its first rows is followed by one that begins with the rest."""
+    made = minutes(FIRST, 800)
+    pages = await read(MadeExchange(made, fault=on_request(0, lambda rows: rows[:300])))
+    assert [row for page in pages if not page.is_proof for row in page.block.rows] == made
+
+
+async def test_candles_that_appear_meanwhile_are_read() -> None:
+    """A window of today grows while it is read: what the proof shows is read, too."""
+    made = minutes(FIRST, 800)
+    pages = await read(MadeExchange(made, fault=on_request(1, lambda rows: rows[:290])))
+    assert [row for page in pages if not page.is_proof for row in page.block.rows] == made
 
 
 @pytest.mark.parametrize(
@@ -70,13 +82,22 @@ async def test_full_page_at_the_border_proves_nothing() -> None:
             "the page before ended at 2024-03-04 18:19:00: it was repeated or shifted",
         ),
         (
-            on_request(1, lambda rows: [candle(FIRST + dt.timedelta(minutes=499)), *rows[:-1]]),
-            "the page from row 500 begins at 2024-03-04 18:19:00, the page before ended at 2024-03-04 18:19:00",
+            on_request(1, lambda rows: [candle(FIRST + dt.timedelta(minutes=499)), *rows]),
+            "the page from row 500 ends at 2024-03-04 23:19:00, by its number that row is nothing: "
+            "rows were lost or doubled",
         ),
         (
-            on_request(0, lambda rows: rows[:300]),
-            "the page from row 300 follows a short page of 300 rows: rows were lost",
+            on_request(0, lambda rows: [*rows[:100], *rows[150:]]),
+            "the page from row 0 ends at 2024-03-04 18:19:00, by its number that row is 2024-03-04 17:29:00",
         ),
+        (
+            on_request(1, lambda rows: [*rows[:100], *rows[150:]]),
+            "the page from row 500 ends at 2024-03-04 23:19:00, by its number that row is 2024-03-04 22:29:00",
+        ),
+        (on_request(1, lambda rows: []), "the page from row 500 is empty, though 2024-03-04 18:20:00 follows"),
+        (on_request(2, lambda rows: []), "ends at 2024-03-04 23:19:00, by its number that row is nothing"),
+        (on_request(2, lambda rows: [candle(FIRST)]), "by its number that row is 2024-03-04 10:00:00"),
+        (on_request(2, lambda rows: [rows[0], candle(FIRST)]), "the rows after it are not in the order of begin"),
         (on_request(0, lambda rows: rows[::-1]), "the page from row 0 is not in the order of begin"),
         (
             on_request(1, lambda rows: minutes(FIRST + dt.timedelta(days=1), 10)),
@@ -87,12 +108,31 @@ async def test_full_page_at_the_border_proves_nothing() -> None:
             "the page from row 0 holds rows of 2024-03-04 09:59",
         ),
     ],
-    ids=["repeated", "shifted", "lost", "disordered", "too late", "too early"],
+    ids=[
+        "repeated",
+        "doubled at the border",
+        "lost inside",
+        "lost inside the last page",
+        "emptied",
+        "proof emptied",
+        "proof of another row",
+        "disordered proof",
+        "disordered",
+        "too late",
+        "too early",
+    ],
 )
 async def test_pages_that_do_not_add_up_are_refused(fault: Fault, message: str) -> None:
     """Repeated, shifted, lost, disordered and foreign rows end the reading with what was found."""
     with pytest.raises(PagingBroken, match=message):
         await read(MadeExchange(minutes(FIRST, 800), fault=fault))
+
+
+async def test_proof_before_the_window_is_refused() -> None:
+    """An empty window is not proven by a row from before it."""
+    fault = on_request(1, lambda rows: [candle(FIRST - dt.timedelta(minutes=1))])
+    with pytest.raises(PagingBroken, match="the row after it is 2024-03-04 09:59:00, asked was what begins from 2024"):
+        await read(MadeExchange(fault=fault))
 
 
 async def test_two_rows_of_one_begin_are_passed_on() -> None:
