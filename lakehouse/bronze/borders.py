@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
+from psycopg import Connection
+
+from lakehouse.bronze.calendars import known_calendar
 from lakehouse.bronze.context import FetchContext
 from lakehouse.bronze.reference import read_reference
 from lakehouse.bronze.window import Series, Window, period_end, period_start
 from lakehouse.iss.candles import Border, parse_borders
-from lakehouse.iss.errors import IssUnavailable
 from lakehouse.market.instrument import Instrument
 from lakehouse.market.timeframe import Timeframe
 
@@ -49,30 +52,12 @@ def read_history_border(context: FetchContext, instrument: Instrument, now: dt.d
     return Border(dt.datetime.fromisoformat(begin), dt.datetime.fromisoformat(end))
 
 
-def expects_rows(context: FetchContext, window: Window, now: dt.datetime) -> bool:
+def expects_rows(context: FetchContext, conn: Connection[Any], window: Window, now: dt.datetime) -> bool:
     """Return whether the exchange should have rows in a window: there are trading dates in it within the border."""
     border = read_border(context, window.series, now)
     if border is None:
         return False
     first = max(window.from_at.date(), period_start(window.series, border.begin.date()))
     last = min(window.till, period_end(window.series, border.end.date()))
-    return first <= last and bool(trading_dates(context, window.series.engine, first, last, now))
-
-
-def trading_dates(context: FetchContext, engine: str, first: dt.date, last: dt.date, now: dt.datetime) -> list[dt.date]:
-    """
-    Return the dates of a span on which an engine trades, weekend sessions included.
-
-    The calendar decides; what it does not list, the timetable does: working days of the week, and its exceptions.
-    """
-    timetable = read_reference(context, "timetable", engine=engine, now=now).blocks
-    works_on = {row["week_day"]: bool(row["is_work_day"]) for row in timetable["timetable"].records()}
-    works = {row["date"]: bool(row["is_work_day"]) for row in timetable["dailytable"].records()}
-    try:
-        calendar = read_reference(context, "calendar", engine=engine, now=now).blocks["off_days"]
-        works |= {row["tradedate"]: bool(row["is_traded"]) for row in calendar.records()}
-    except IssUnavailable:
-        # Some are answered with a login page (ISS.md section 1); the timetable alone then decides.
-        pass
-    dates = [first + _DAY * day for day in range((last - first).days + 1)]
-    return [date for date in dates if works.get(date.isoformat(), works_on.get(date.isoweekday(), False))]
+    calendar = known_calendar(context, conn, window.series.engine)
+    return any(calendar.trades(first + _DAY * day) for day in range((last - first).days + 1))

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lakehouse.bronze.objects import Trailer
-from lakehouse.bronze.window import last_final_date, settled_at, settled_date
 
-COMPLETE, NO_TRADES, FORMING, FAILED, MISSING = "complete", "no trades", "forming", "failed", "missing"
+COMPLETE, NO_TRADES, FORMING, PROVISIONAL = "complete", "no trades", "forming", "provisional"
+FAILED, MISSING = "failed", "missing"
 FINAL = frozenset({COMPLETE, NO_TRADES})
 _DAY = dt.timedelta(days=1)
 
@@ -48,16 +48,18 @@ class Coverage:
 
 
 def claims(object_key: str, trailer: Trailer) -> list[Coverage]:
-    """Return what an object says: its final dates, and those that still form and are due when their day is over."""
+    """Return what an object says: its final dates, and those that are provisional or form, with when they are due."""
     window = trailer.window
     first, till = window.first_whole_date, window.till
-    final_till = min(till, last_final_date(window.series, trailer.fetched_at))
-    next_due_at = settled_at(settled_date(trailer.fetched_at) + _DAY)
+    at = trailer.settled
     if trailer.state == MISSING:
-        return _if_any(Coverage(first, till, MISSING, object_key, next_due_at))
+        return _if_any(Coverage(first, till, MISSING, object_key, at.over_at))
+    final_till, over_till = min(till, at.final_till), min(till, at.over_till)
+    provisional_from, forming_from = max(first, final_till + _DAY), max(first, over_till + _DAY)
     return [
         *_if_any(Coverage(first, final_till, trailer.state, object_key, None, trailer.anchor)),
-        *_if_any(Coverage(max(first, final_till + _DAY), till, FORMING, object_key, next_due_at)),
+        *_if_any(Coverage(provisional_from, over_till, PROVISIONAL, object_key, at.final_at)),
+        *_if_any(Coverage(forming_from, till, FORMING, object_key, at.over_at)),
     ]
 
 

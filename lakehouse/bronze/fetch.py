@@ -115,13 +115,13 @@ def _fetch(context: FetchContext, conn: Connection, window: Window, report: Repo
     known = coverage(conn, window.series)
     anchor = _anchor_of(known, window)
     begin = anchor["begin"] if anchor else ""
-    reading, requests = read_window(context, window, begin, report)
+    reading, requests = read_window(context, conn, window, begin, report)
     if reading.first != anchor:
         log.warning("bronze.anchor_changed", window=str(window), begin=begin)
         window = _with_all_before(known, window)
-        reading, more = read_window(context, window, begin, report)
+        reading, more = read_window(context, conn, window, begin, report)
         requests += more
-    trailer = _trailer(context, window, reading)
+    trailer = _trailer(context, conn, window, reading)
     key = land(context, conn, reading.exchanges, trailer)
     return Landed(window, key, trailer.pages, trailer.rows, trailer.state, requests)
 
@@ -141,13 +141,21 @@ def _with_all_before(known: Sequence[Coverage], window: Window) -> Window:
     return replace(window, from_at=dt.datetime.combine(min(first, date), dt.time()))
 
 
-def _trailer(context: FetchContext, window: Window, reading: Reading) -> Trailer:
+def _trailer(context: FetchContext, conn: Connection, window: Window, reading: Reading) -> Trailer:
     fetched_at = reading.fetched_at
-    trailer = Trailer(window, fetched_at, reading.rows, reading.pages, reading.end_proof, complete=True)
+    trailer = Trailer(
+        window,
+        fetched_at,
+        reading.rows,
+        reading.pages,
+        reading.end_proof,
+        complete=True,
+        finality=reading.finality,
+    )
     if reading.rows:
         return replace(trailer, state=COMPLETE, last=reading.last, anchor=reading.last_final)
     # Candles are followed to the next one there is; nothing but the calendar proves that end-of-day rows are none
-    if window.series.family == "history" and expects_rows(context, window, fetched_at):
+    if window.series.family == "history" and expects_rows(context, conn, window, fetched_at):
         return replace(trailer, state=MISSING, complete=False)
     return replace(trailer, state=NO_TRADES)
 

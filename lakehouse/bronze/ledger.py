@@ -15,8 +15,9 @@ from psycopg.types.range import TimestamptzRange
 
 from lakehouse.bronze.coverage import FAILED, Coverage, claims, derive, overlay
 from lakehouse.bronze.objects import Trailer, decode_trailer
-from lakehouse.bronze.window import DELAY, Series, Window
+from lakehouse.bronze.window import Series, Window
 from lakehouse.market.moscow import to_utc
+from lakehouse.market.sessions import DELAY
 from lakehouse.storage.store import Store
 
 # Only these are planned by dates; reference tables are simply the newest object.

@@ -18,8 +18,10 @@ from typing import Any
 
 import orjson
 
+from lakehouse.bronze.finality import Finality, finality
 from lakehouse.bronze.window import Series, Window, format_from
 from lakehouse.market.errors import LakehouseError
+from lakehouse.market.sessions import Calendar
 from lakehouse.storage.keys import segment
 
 # Level 1 is four times as fast as the default and a sixth larger.
@@ -61,6 +63,7 @@ class Trailer:
         state: ``complete``, ``no trades`` or ``missing``: what the final dates of the window are.
         last: Key of the last row, as the exchange writes it; empty without rows.
         anchor: The last final row, to be compared when the series is continued; None without one.
+        finality: What of the window was final when it was read, by the calendar of that day.
     """
 
     window: Window
@@ -72,6 +75,12 @@ class Trailer:
     state: str = "complete"
     last: str = ""
     anchor: Mapping[str, Any] | None = None
+    finality: Finality | None = None
+
+    @property
+    def settled(self) -> Finality:
+        """What was final; where no calendar was at hand, by the days of the week."""
+        return self.finality or finality(Calendar(), self.window.series, self.fetched_at)
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,8 @@ def _trailer_fields(trailer: Trailer) -> dict[str, Any]:
         "state": trailer.state,
         "last": trailer.last,
         "anchor": trailer.anchor,
+        # Dates and instants are written as ISO 8601
+        "finality": None if trailer.finality is None else vars(trailer.finality),
     }
 
 
@@ -176,4 +187,13 @@ def _trailer(fields: Mapping[str, Any]) -> Trailer:
         fields["state"],
         fields["last"],
         fields["anchor"],
+        _finality(fields.get("finality")),
     )
+
+
+def _finality(fields: Mapping[str, str] | None) -> Finality | None:
+    if fields is None:
+        return None
+    final_till, over_till = (dt.date.fromisoformat(fields[name]) for name in ("final_till", "over_till"))
+    final_at, over_at = (dt.datetime.fromisoformat(fields[name]) for name in ("final_at", "over_at"))
+    return Finality(final_till, over_till, final_at, over_at)

@@ -8,18 +8,22 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import structlog
+from psycopg import Connection
 
 from lakehouse.bronze.anchor import Anchor, last_row, later, rows_at
 from lakehouse.bronze.borders import read_border
+from lakehouse.bronze.calendars import known_calendar
 from lakehouse.bronze.context import FetchContext
+from lakehouse.bronze.finality import Finality, finality
 from lakehouse.bronze.landing import exchange_of
 from lakehouse.bronze.objects import Exchange
-from lakehouse.bronze.window import Series, Window, last_final_date
+from lakehouse.bronze.window import Series, Window
 from lakehouse.iss.candles import SERIES_END, candle_pages, reaches
 from lakehouse.iss.client import IssClient
 from lakehouse.iss.errors import PagingBroken
 from lakehouse.iss.history import history_pages
 from lakehouse.iss.pages import Page
+from lakehouse.market.sessions import Calendar
 from lakehouse.market.timeframe import Timeframe
 
 log = structlog.get_logger()
@@ -40,9 +44,12 @@ class Reading:
         end_proof: Why nothing follows.
         last_final: The last row that was final when the first page was answered.
         first: The rows at *known_begin*, the key of the anchor that the window begins with, if it does.
+        finality: What of the series was final when the first page was answered.
     """
 
-    def __init__(self, series: Series, known_begin: str) -> None:
+    finality: Finality
+
+    def __init__(self, series: Series, known_begin: str, calendar: Calendar) -> None:
         self.exchanges: list[Exchange] = []
         self.pages = 0
         self.rows = 0
@@ -50,7 +57,7 @@ class Reading:
         self.end_proof = ""
         self.last_final: Anchor | None = None
         self.first: Anchor | None = None
-        self._series, self._known_begin = series, known_begin
+        self._series, self._known_begin, self._calendar = series, known_begin, calendar
 
     @property
     def fetched_at(self) -> dt.datetime:
@@ -59,6 +66,8 @@ class Reading:
 
     def add(self, page: Page) -> None:
         """Take the next page."""
+        if not self.exchanges:
+            self.finality = finality(self._calendar, self._series, page.answer.fetched_at)
         self.exchanges.append(exchange_of(page.answer, page.is_proof))
         self.end_proof = page.end_proof
         if page.is_proof:
@@ -66,23 +75,24 @@ class Reading:
         self.pages += 1
         self.rows += len(page.keys)
         self.last = max(self.last, max(page.keys, default=""))
-        final = last_final_date(self._series, self.fetched_at).isoformat()
-        self.last_final = later(self.last_final, last_row(page, final))
+        self.last_final = later(self.last_final, last_row(page, self.finality.final_till.isoformat()))
         self.first = later(self.first, rows_at(page, self._known_begin))
 
 
-def read_window(context: FetchContext, window: Window, known_begin: str, report: Report) -> tuple[Reading, int]:
+def read_window(
+    context: FetchContext, conn: Connection, window: Window, known_begin: str, report: Report
+) -> tuple[Reading, int]:
     """
     Read a window to its proven end; return what was read and the requests that it took.
 
     Raises:
         IssError: if the exchange does not answer as it should, or pages do not add up in three readings.
     """
-    requests = 0
+    requests, calendar = 0, known_calendar(context, conn, window.series.engine)
     for number in range(1, READINGS + 1):
         client = context.client()
         try:
-            reading = asyncio.run(_read(client, window, known_begin, report))
+            reading = asyncio.run(_read(client, window, known_begin, calendar, report))
             _check_end(context, window, reading)
             return reading, requests + client.requests
         except PagingBroken as error:
@@ -93,9 +103,9 @@ def read_window(context: FetchContext, window: Window, known_begin: str, report:
     raise PagingBroken(f"{window}: never read")
 
 
-async def _read(client: IssClient, window: Window, known_begin: str, report: Report) -> Reading:
+async def _read(client: IssClient, window: Window, known_begin: str, calendar: Calendar, report: Report) -> Reading:
     report(0, 0)
-    reading = Reading(window.series, known_begin)
+    reading = Reading(window.series, known_begin, calendar)
     async with client, aclosing(_pages(client, window)) as pages:
         async for page in pages:
             reading.add(page)

@@ -22,6 +22,7 @@ from lakehouse.iss.client import Answer, IssClient
 from lakehouse.iss.errors import IssContractError
 from lakehouse.market.errors import BadInput
 from lakehouse.market.instrument import Instrument, parse_secid
+from lakehouse.storage.store import open_store
 
 # The exchange's history goes back to here (ISS.md section 6).
 CALENDAR_FROM = dt.date(1997, 1, 1)
@@ -88,6 +89,14 @@ def read_reference(
         if known and settled_date(known.fetched_at) == settled_date(now):
             return _read(context, known)
         return _fetch(context, conn, series, now)
+
+
+def stored_blocks(
+    store_url: str, store_options: Mapping[str, str], family: str, object_key: str
+) -> Mapping[str, Block]:
+    """Return the tables that an object of a reference *family* holds."""
+    exchanges = decode_object(open_store(store_url, store_options).get(object_key)).exchanges
+    return _blocks(family, [answer_of(exchange) for exchange in exchanges])
 
 
 def resolve_instrument(context: FetchContext, secid: str, now: dt.datetime | None = None) -> Instrument:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from lakehouse.market.instrument import Instrument
 from lakehouse.market.moscow import day_start, to_moscow, to_utc
+from lakehouse.market.sessions import DELAY
 from lakehouse.market.timeframe import Timeframe
 
-# The last quarter of an hour is not given to everybody (ISS.md section 5): no date and no absence is settled before.
-DELAY = dt.timedelta(minutes=15)
 # Where the windows of tables without dates begin: before the exchange's first trade.
 EVER = dt.date(1990, 1, 1)
 _DAY = dt.timedelta(days=1)
@@ -80,18 +79,8 @@ def format_from(from_at: dt.datetime) -> str:
 
 
 def settled_date(instant: dt.datetime) -> dt.date:
-    """Return the exchange's date at *instant*; a day counts as over when its last minutes are out, too."""
+    """Return the exchange's date at *instant*; a day has passed when its last minutes are out, too."""
     return to_moscow(instant - DELAY).date()
-
-
-def settled_at(date: dt.date) -> dt.datetime:
-    """Return the instant (UTC) from which `settled_date` is *date*."""
-    return day_start(date) + DELAY
-
-
-def last_final_date(series: Series, instant: dt.datetime) -> dt.date:
-    """Return the last date whose rows cannot change any more by trading, as of *instant*: whole periods only."""
-    return period_start(series, settled_date(instant)) - _DAY
 
 
 def period_start(series: Series, date: dt.date) -> dt.date:

@@ -42,7 +42,11 @@ CANDLES = Table(
         _required("trade_date", "date", "Moscow date of the start"),
         *_PRICES,
         Column("end_at", "timestamp", "last update by the exchange's builder; not a boundary", "UTC"),
-        _required("is_final", "boolean", "whether the trading date was over when the candle was read"),
+        _required(
+            "is_final",
+            "boolean",
+            "whether its last session was over and settled when it was read",
+        ),
         *_VERSION,
         _required("bucket", "string", "partition: month for 1m, year for 10m and 1h, else all"),
     ),
@@ -192,7 +196,11 @@ FACT_CANDLE = Table(
         _required("trade_date", "date", "Moscow date of the start"),
         _required("secid", "string", "code of the security on that day"),
         *_PRICES,
-        _required("is_final", "boolean", "whether the trading date was over when the candle was read"),
+        _required(
+            "is_final",
+            "boolean",
+            "whether its last session was over and settled when it was read",
+        ),
         _required(
             "split_factor", "double", "multiplier of prices (divisor of volume) that makes them comparable today"
         ),

@@ -14,7 +14,6 @@ import orjson
 import pyarrow as pa
 
 from lakehouse.bronze.objects import BronzeObject, decode_object
-from lakehouse.bronze.window import settled_date
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 from lakehouse.market.timeframe import Timeframe
@@ -40,6 +39,7 @@ class Source:
         series_id: One number for equal values of the table's key columns that the request fixed.
         known_from: When its rows became known; 1970-01-01 for an upload.
         wanted: Spans (UTC, [from, till)) outside which an object that is not new is not looked at; None for all.
+        final_till: The last date whose rows were final when it was read: its own trailer says so.
     """
 
     object_id: int
@@ -57,6 +57,7 @@ class Source:
     known_from: dt.datetime
     is_new: bool
     wanted: Sequence[tuple[dt.datetime, dt.datetime]] | None = None
+    final_till: dt.date = dt.date.min
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ def parse(source: Source, body: bytes) -> Iterator[pa.RecordBatch]:
     """
     family = FAMILIES[source.family]
     by_columns: dict[tuple[str, ...], list[Page]] = {}
-    for page in pages(source.object_key, family, decode_object(body)):
+    bronze = decode_object(body)
+    source = replace(source, final_till=bronze.trailer.settled.final_till)
+    for page in pages(source.object_key, family, bronze):
         by_columns.setdefault(page.columns, []).append(page)
     for columns, same in by_columns.items():
         yield _batch(source, family, columns, same)
@@ -261,13 +264,13 @@ def _derived(source: Source, read: Mapping[str, Values], at: npt.NDArray[np.date
     trade_date = begin.data.astype("datetime64[D]")
     dates, positions = np.unique(trade_date, return_inverse=True)
     buckets = np.array([timeframe.bucket(date) for date in dates.tolist()], object)
-    over = last_date(trade_date, timeframe) < np.datetime64(settled_date(source.fetched_at))
+    is_final = last_date(trade_date, timeframe) <= np.datetime64(source.final_till)
     return {
         "begin_at": replace(begin, data=at),
         "end_at": replace(end, data=moscow_to_utc(end.data)),
         "trade_date": replace(begin, data=trade_date),
         "bucket": replace(begin, data=buckets[positions] if len(dates) else np.zeros(0, object)),
-        "is_final": replace(begin, data=over),
+        "is_final": replace(begin, data=is_final),
     }
 
 

@@ -16,7 +16,7 @@ from distributed import LocalCluster
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from lakehouse.bronze.borders import trading_dates
+from lakehouse.bronze.calendars import known_calendar
 from lakehouse.bronze.coverage import Coverage
 from lakehouse.bronze.fetch import Cancelled, Failed, FetchContext, Landed, Stopped, fetch_window, fetch_windows
 from lakehouse.bronze.ledger import coverage, rebuild
@@ -146,7 +146,7 @@ def test_nothing_is_asked_before_it_is_due(bench: Bench) -> None:
     """A second plan on the same day is empty; on the next day only what formed is asked, with the last final candle."""
     bench.fetch(bench.plan())
     assert bench.plan() == []
-    bench.exchange.now = dt.datetime(2024, 3, 20, 21, 14, tzinfo=dt.UTC)
+    bench.exchange.now = dt.datetime(2024, 3, 20, 21, 4, tzinfo=dt.UTC)
     assert bench.plan() == []
     bench.exchange.now += DAY
     bench.exchange.candles[24].append(candle(T("2024-03-21")))
@@ -258,15 +258,19 @@ def test_empty_answer_beyond_the_border_is_no_trades(bench: Bench) -> None:
 def test_calendar_decides_over_the_timetable(bench: Bench) -> None:
     """Working Saturdays, holidays and weekend sessions are the calendar's; the timetable knows weekdays only."""
     bench.exchange.off_days = [["2024-03-08", 0, "H"], ["2024-03-09", 1, "W"]]
-    dates = trading_dates(bench.context, "stock", D("2024-03-07"), D("2024-03-11"), NOW)
-    assert [f"{date}" for date in dates] == ["2024-03-07", "2024-03-09", "2024-03-11"]
+    read_market_tables(bench.context, "stock", "shares", NOW)
+    calendar = known_calendar(bench.context, bench.conn, "stock")
+    week = [D("2024-03-07") + DAY * day for day in range(5)]
+    assert [f"{date}" for date in week if calendar.trades(date)] == ["2024-03-07", "2024-03-09", "2024-03-11"]
+    assert calendar.weekend_sessions == {D("2024-03-09")}
 
 
 def test_calendar_behind_a_login_page_leaves_the_timetable(bench: Bench) -> None:
     """Some do not get the calendar: weekdays then decide."""
     bench.exchange.fault = lambda path, asked, document: None if "calendars" in path else document
-    dates = trading_dates(bench.context, "stock", D("2024-03-07"), D("2024-03-11"), NOW)
-    assert [f"{date}" for date in dates] == ["2024-03-07", "2024-03-08", "2024-03-11"]
+    calendar = known_calendar(bench.context, bench.conn, "stock")
+    week = [D("2024-03-07") + DAY * day for day in range(5)]
+    assert [f"{date}" for date in week if calendar.trades(date)] == ["2024-03-07", "2024-03-08", "2024-03-11"]
 
 
 def test_failed_window_is_neither_complete_nor_empty(bench: Bench) -> None:
@@ -359,7 +363,8 @@ def test_windows_are_fetched_side_by_side_in_order(bench: Bench) -> None:
     assert [outcome.window for outcome in landed] == windows
     assert [outcome.rows for outcome in landed] == [600, 600, 20]
     assert seen[0] == [(0, 0), (1, 500), (2, 600), (2, 600)]
-    assert sorted(told) == sorted(outcome.object_key for outcome in landed)
+    candles = sorted(key for key in told if key.startswith("iss/candles/"))
+    assert candles == sorted(outcome.object_key for outcome in landed)
 
 
 def test_context_can_be_sent_to_another_machine(bench: Bench) -> None:

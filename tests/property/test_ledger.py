@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from lakehouse.bronze.coverage import Coverage, claims, derive
 from lakehouse.bronze.objects import Trailer
-from lakehouse.bronze.window import Series, Window, settled_at
+from lakehouse.bronze.window import Series, Window
+from lakehouse.market.moscow import day_start
 
 DAY = dt.timedelta(days=1)
 FIRST = dt.date(2024, 3, 1)
@@ -24,7 +25,9 @@ def landed(draw: st.DrawFn) -> Landed:
     """An object fetched on some day of March; its window ends on that day at the latest."""
     fetched_on = draw(st.integers(0, 20))
     from_, till = sorted([draw(st.integers(0, fetched_on)), draw(st.integers(0, fetched_on))])
-    fetched_at = settled_at(FIRST + DAY * fetched_on) + dt.timedelta(hours=draw(st.integers(0, 20)))
+    fetched_at = (
+        day_start(FIRST + DAY * fetched_on) + dt.timedelta(minutes=15) + dt.timedelta(hours=draw(st.integers(0, 20)))
+    )
     window = Window(SERIES, dt.datetime.combine(FIRST + DAY * from_, dt.time()), FIRST + DAY * till)
     state = draw(st.sampled_from(["complete", "complete", "no trades", "missing"]))
     anchor = {"begin": f"{draw(st.dates(FIRST + DAY * from_, FIRST + DAY * till))} 00:00:00", "rows": []}

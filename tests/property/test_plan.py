@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 
 from lakehouse.bronze.coverage import Coverage
 from lakehouse.bronze.plan import plan_windows
-from lakehouse.bronze.window import Series, cell, period_end, period_start, settled_at, settled_date
+from lakehouse.bronze.window import Series, cell, period_end, period_start, settled_date
 from lakehouse.iss.candles import Border
+from lakehouse.market.moscow import day_start
 from lakehouse.market.timeframe import Timeframe
 
 DAY = dt.timedelta(days=1)
 TODAY = dt.date(2024, 3, 20)
-NOW = settled_at(TODAY) + dt.timedelta(hours=12)
+NOW = day_start(TODAY) + dt.timedelta(hours=12)
 
 dates = st.dates(dt.date(2023, 10, 1), dt.date(2024, 4, 30))
 timeframes = st.sampled_from(["", *(timeframe.value for timeframe in Timeframe)])
-states = st.sampled_from(["complete", "no trades", "forming", "failed", "missing"])
+states = st.sampled_from(["complete", "no trades", "forming", "provisional", "failed", "missing"])
 
 
 @st.composite
@@ -117,10 +118,10 @@ def test_cells_tile_the_calendar(timeframe: str, date: dt.date) -> None:
 
 
 @given(st.datetimes(dt.datetime(2012, 1, 1), dt.datetime(2030, 1, 1), timezones=st.just(dt.UTC)))  # noqa: DTZ001 - bounds
-def test_settled_date_moves_at_its_instant(instant: dt.datetime) -> None:
-    """A date is settled from its own instant on, and not a second earlier."""
-    date = settled_date(instant)
-    assert settled_at(date) <= instant < settled_at(date + DAY)
+def test_settled_date_moves_a_quarter_past_midnight(instant: dt.datetime) -> None:
+    """The exchange's date has passed when its last minutes are out, and not a second earlier."""
+    date, delay = settled_date(instant), dt.timedelta(minutes=15)
+    assert day_start(date) + delay <= instant < day_start(date + DAY) + delay
 
 
 def test_series_without_a_border_is_not_asked() -> None:

@@ -11,7 +11,8 @@ from lakehouse.bronze.window import Series, Window
 
 D = dt.date.fromisoformat
 NOW = dt.datetime(2024, 3, 20, 12, 0, tzinfo=dt.UTC)
-DUE = dt.datetime(2024, 3, 20, 21, 15, tzinfo=dt.UTC)
+# When the evening session is over and its last quarter of an hour is out
+DUE = dt.datetime(2024, 3, 20, 21, 5, tzinfo=dt.UTC)
 ANCHOR = {"begin": "2024-03-19 00:00:00", "rows": [["", 1, 2, 1, 1.5, 10.5, 10]]}
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from lakehouse.bronze.window import Series, Window, cell, last_final_date, period_end, settled_at, settled_date
+from lakehouse.bronze.window import Series, Window, cell, period_end, settled_date
 
 D = dt.date.fromisoformat
 
@@ -66,16 +66,6 @@ def test_period_ends_on_its_last_date(timeframe: str, date: str, end: str) -> No
 def test_day_is_over_when_its_last_minutes_are_out(instant: str, date: str) -> None:
     """The exchange's date moves a quarter of an hour after Moscow's midnight: till then minutes are hidden."""
     assert settled_date(dt.datetime.fromisoformat(instant)) == D(date)
-    assert settled_date(settled_at(D(date))) == D(date)
-
-
-@pytest.mark.parametrize(
-    ("timeframe", "final"),
-    [("1m", "2024-03-19"), ("1d", "2024-03-19"), ("1w", "2024-03-17"), ("1mo", "2024-02-29"), ("1q", "2023-12-31")],
-)
-def test_only_whole_periods_are_final(timeframe: str, final: str) -> None:
-    """On Wednesday 20 March, Tuesday's days are final, last week's weeks, February's months, last year's quarters."""
-    assert last_final_date(series(timeframe), dt.datetime(2024, 3, 20, 12, tzinfo=dt.UTC)) == D(final)
 
 
 def test_span_is_utc_and_follows_moscows_clock() -> None:

@@ -83,9 +83,9 @@ def test_a_date_without_a_time_begins_at_midnight() -> None:
 @pytest.mark.parametrize(
     ("timeframe", "begin", "fetched_at", "is_final"),
     [
-        ("1m", "2024-03-04 10:00:00", utc(2024, 3, 4, 21, 14), False),
-        ("1m", "2024-03-04 10:00:00", utc(2024, 3, 4, 21, 15), True),
-        ("1d", "2024-03-04 00:00:00", utc(2024, 3, 4, 21, 15), True),
+        ("1m", "2024-03-04 10:00:00", utc(2024, 3, 5, 1, 4), False),
+        ("1m", "2024-03-04 10:00:00", utc(2024, 3, 5, 1, 5), True),
+        ("1d", "2024-03-04 00:00:00", utc(2024, 3, 5, 1, 5), True),
         ("1w", "2024-03-04 00:00:00", utc(2024, 3, 10, 21, 14), False),
         ("1w", "2024-03-04 00:00:00", utc(2024, 3, 10, 21, 15), True),
         ("1mo", "2024-03-01 00:00:00", utc(2024, 3, 31, 21, 14), False),
@@ -94,10 +94,10 @@ def test_a_date_without_a_time_begins_at_midnight() -> None:
         ("1q", "2024-01-01 00:00:00", utc(2024, 3, 31, 21, 15), True),
     ],
 )
-def test_a_candle_is_final_when_its_last_date_is_over_in_moscow(
+def test_a_candle_is_final_when_its_last_date_is_over_and_settled(
     timeframe: str, begin: str, fetched_at: dt.datetime, is_final: bool
 ) -> None:
-    """Finality comes from the dates and the delay of data, never from `end`."""
+    """Finality comes from the dates, the sessions and a settle delay, never from `end`."""
     made = candles_object(
         [candle(begin)],
         timeframe=timeframe,
