@@ -1,20 +1,22 @@
-"""What tests tell the exchange: its clock, candles that are revised or vanish; and what it has served."""
+"""What tests tell the exchange: its clock, candles that are revised or vanish, faults; and what it has served."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from lakehouse.market.errors import BadInput, LakehouseError
+from lakehouse.simulator.bodies import check_names, given, json_object, moment, read_faults, read_weather
 from lakehouse.simulator.candles import VALUES
 from lakehouse.simulator.clock import from_seconds, to_seconds
 from lakehouse.simulator.families import Families
 from lakehouse.simulator.periods import INTERVALS
+from lakehouse.simulator.weather import Faults
 
 PREFIX = "/_simulator"
 _PAGED = ("candles", "history")
@@ -27,8 +29,9 @@ class NoSuchCandle(LakehouseError):
 class Control:
     """Requests to ``/_simulator``, in JSON."""
 
-    def __init__(self, families: Families) -> None:
+    def __init__(self, families: Families, faults: Faults) -> None:
         self._families = families
+        self._faults = faults
         self.requests: Counter[str] = Counter()
         self.pages: Counter[str] = Counter(dict.fromkeys(_PAGED, 0))
 
@@ -45,13 +48,19 @@ class Control:
             web.put(f"{PREFIX}/clock", self._answers(self._set_clock)),
             web.post(f"{PREFIX}/revise", self._answers(self._revise)),
             web.post(f"{PREFIX}/vanish", self._answers(self._vanish)),
+            web.get(f"{PREFIX}/faults", self._answers(lambda body: self._ordered())),
+            web.put(f"{PREFIX}/faults", self._answers(self._order)),
+            web.delete(f"{PREFIX}/faults", self._answers(lambda body: self._order({"faults": []}))),
+            web.get(f"{PREFIX}/weather", self._answers(lambda body: self._weather())),
+            web.put(f"{PREFIX}/weather", self._answers(self._change)),
+            web.delete(f"{PREFIX}/weather", self._answers(lambda body: self._change({"rate": 0}))),
             web.get(f"{PREFIX}/stats", self._answers(lambda body: self._stats())),
         ]
 
     def _answers(self, act: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
             try:
-                body = {} if request.method == "GET" else _object(await request.read())
+                body = json_object(await request.read() or b"{}")
                 return _json(act(body))
             except BadInput as error:
                 return _json({"error": str(error)}, status=400)
@@ -65,11 +74,11 @@ class Control:
         return {"now": str(clock.now()), "frozen": clock.frozen}
 
     def _set_clock(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        _check_names(body, {"now", "frozen"})
+        check_names(body, {"now", "frozen"})
         frozen = body.get("frozen")
         if not isinstance(frozen, bool | None):
             raise BadInput(f"frozen is {frozen!r}: expected true or false")
-        now = _moment("now", body["now"]) if "now" in body else None
+        now = moment("now", body["now"]) if "now" in body else None
         exchange = self._families.exchange
         if now and not exchange.first_moment <= now <= exchange.last_moment:
             raise BadInput(f"now is {now}: this exchange exists from {exchange.first_moment} to {exchange.last_moment}")
@@ -77,12 +86,12 @@ class Control:
         return self._clock()
 
     def _revise(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        _check_names(body, {"secid", "interval", "begin", "values"})
+        check_names(body, {"secid", "interval", "begin", "values"})
         secid, interval, begin = self._candle(body)
         values = body.get("values")
         if not isinstance(values, Mapping) or not values:
             raise BadInput(f'values is {values!r}: expected an object such as {{"close": 101.5}}')
-        _check_names(values, set(VALUES))
+        check_names(values, set(VALUES))
         for name, value in values.items():
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise BadInput(f"{name} is {value!r}: expected a number")
@@ -90,7 +99,7 @@ class Control:
         return {"revised": _name(secid, interval, begin)}
 
     def _vanish(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        _check_names(body, {"secid", "interval", "begin"})
+        check_names(body, {"secid", "interval", "begin"})
         secid, interval, begin = self._candle(body)
         self._families.book.vanish(secid, interval, begin)
         return {"vanished": _name(secid, interval, begin)}
@@ -102,7 +111,7 @@ class Control:
             raise BadInput(f"secid is {secid!r}: expected a code such as SBER")
         if isinstance(interval, bool) or interval not in INTERVALS:
             raise BadInput(f"interval is {interval!r}: expected one of {', '.join(map(str, INTERVALS))}")
-        begin = to_seconds(_moment("begin", body.get("begin")))
+        begin = to_seconds(moment("begin", body.get("begin")))
         secid, seen, exchange = secid.upper(), self._families.clock.seen(), self._families.exchange
         is_known = self._families.security(secid) is not None and interval in exchange.intervals(secid)
         if not is_known or not self._families.book.has(secid, interval, begin, seen):
@@ -110,35 +119,24 @@ class Control:
             raise NoSuchCandle(f"there is no candle {candle}: only one that the exchange shows can change")
         return secid, interval, begin
 
+    def _ordered(self) -> dict[str, Any]:
+        return {"faults": [{**given(one.fault), "suffered": one.suffered} for one in self._faults.ordered]}
+
+    def _order(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        self._faults.order(read_faults(body))
+        return self._ordered()
+
+    def _weather(self) -> dict[str, Any]:
+        return asdict(self._faults.weather)
+
+    def _change(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        self._faults.change(read_weather(body))
+        return self._weather()
+
     def _stats(self) -> dict[str, Any]:
-        requests = dict(sorted(self.requests.items()))
-        return {"requests": requests, "total": sum(requests.values()), "pages": dict(self.pages)}
-
-
-def _object(text: bytes) -> Mapping[str, Any]:
-    try:
-        body = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise BadInput(f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise BadInput(f"the body is a {type(body).__name__}: expected a JSON object")
-    return body
-
-
-def _check_names(body: Mapping[str, Any], known: set[str]) -> None:
-    if unknown := sorted(set(body) - known):
-        raise BadInput(f"unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-
-
-def _moment(name: str, text: object) -> dt.datetime:
-    wanted = "expected a Moscow time such as 2026-06-30 10:00:00"
-    try:
-        moment = dt.datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError as error:
-        raise BadInput(f"{name} is {text!r}: {wanted}") from error
-    if moment is None or moment.tzinfo is not None:
-        raise BadInput(f"{name} is {text!r}: {wanted}")
-    return moment
+        requests, faults = dict(sorted(self.requests.items())), dict(sorted(self._faults.suffered.items()))
+        total = sum(requests.values())
+        return {"requests": requests, "total": total, "pages": dict(self.pages), "faults": faults}
 
 
 def _name(secid: str, interval: int, begin: int) -> str:

@@ -143,6 +143,7 @@ _PATHS: tuple[tuple[str, str, Callable[[Families, Segments, Query], list[Block]]
     ("timetable", "engines/stock", Families.timetable),
     ("calendar", "calendars/stock", Families.calendar),
 )
+FAMILIES = tuple(dict.fromkeys(family for family, _, _ in _PATHS))
 
 
 @lru_cache(maxsize=4096)

@@ -15,6 +15,7 @@ from lakehouse.simulator.exchange import MadeExchange
 from lakehouse.simulator.protocol import Exchange
 from lakehouse.simulator.recorded import RecordedExchange
 from lakehouse.simulator.server import serve
+from lakehouse.simulator.weather import CALM, Faults, Weather
 
 
 def open_exchange(seed: int = 1, recorded: Path | None = None) -> Exchange:
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         exchange = open_exchange(options.seed, options.recorded)
         clock = start_clock(exchange, options.now, options.frozen)
-        asyncio.run(serve(exchange, clock, options.host, options.port, _say_ready))
+        asyncio.run(serve(exchange, clock, Faults(weather=options.weather), options.host, options.port, _say_ready))
     except (BadInput, OSError) as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1
@@ -58,4 +59,20 @@ def _parser() -> argparse.ArgumentParser:
         "--now", type=dt.datetime.fromisoformat, metavar="TIME", help='Moscow time of its clock, "2026-07-01 06:00:00"'
     )
     parser.add_argument("--frozen", action="store_true", help="let the clock stand still")
+    parser.add_argument(
+        "--weather",
+        type=_weather,
+        metavar="SEED:RATE",
+        default=CALM,
+        help='let each request suffer a fault with a probability, "7:0.2" one in five; the same for the same seed. '
+        "Other faults and their end: PUT and DELETE /_simulator/faults and /_simulator/weather",
+    )
     return parser
+
+
+def _weather(text: str) -> Weather:
+    seed, _, rate = text.partition(":")
+    try:
+        return Weather(int(seed), float(rate))
+    except (ValueError, BadInput) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no weather: expected SEED:RATE such as 7:0.2") from error

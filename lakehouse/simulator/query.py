@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from copy import copy
 from urllib.parse import parse_qsl
 
 from lakehouse.market.errors import BadInput
@@ -19,6 +20,12 @@ class Query:
     def __init__(self, text: str) -> None:
         self._values = {name.lower(): value for name, value in parse_qsl(text, keep_blank_values=True)} if text else {}
         self._only = {name.strip().lower() for name in self._get("iss.only").split(",") if name.strip()}
+
+    def from_row(self, start: int) -> Query:
+        """Return the same request from another row on."""
+        other = copy(self)
+        other._values = {**self._values, "start": str(start)}
+        return other
 
     def _get(self, name: str) -> str:
         return self._values.get(name, "")

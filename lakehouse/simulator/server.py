@@ -7,40 +7,54 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from aiohttp import web
 
 from lakehouse.market.errors import BadInput
-from lakehouse.simulator.answer import render
+from lakehouse.simulator.answer import Block, render
+from lakehouse.simulator.book import PAGE_ROWS
 from lakehouse.simulator.clock import Clock
 from lakehouse.simulator.control import Control
-from lakehouse.simulator.families import Families, route
+from lakehouse.simulator.families import Families, Route, route
+from lakehouse.simulator.faults import Asked
 from lakehouse.simulator.protocol import Exchange
 from lakehouse.simulator.query import Query
+from lakehouse.simulator.transport import send_badly
+from lakehouse.simulator.weather import Faults
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 _SHUTDOWN_S = 0.2
 _NOT_FOUND = "<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1><p>{path}</p></body></html>"
 
 
-def create_app(exchange: Exchange, clock: Clock) -> web.Application:
-    """Return the exchange as an application: ISS below ``/iss``, its control below ``/_simulator``."""
-    families = Families(exchange, clock)
-    control = Control(families)
+def create_app(exchange: Exchange, clock: Clock, faults: Faults | None = None) -> web.Application:
+    """
+    Return the exchange as an application: ISS below ``/iss``, its control below ``/_simulator``.
 
-    async def answer(request: web.Request) -> web.Response:
+    Args:
+        faults: What goes wrong; the control changes it, too.
+    """
+    families, faults = Families(exchange, clock), faults or Faults()
+    control = Control(families, faults)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
         found = route(request.match_info["path"])
         if found is None:
             control.count("unknown path", is_served=False)
             return _not_found(request)
         try:
             query = Query(request.rel_url.raw_query_string)
-            body = render(found.answer(families, found.segments, query), query)
+            if faults.is_calm:
+                blocks, fault = found.answer(families, found.segments, query), None
+            else:
+                blocks, fault = faults.answer(_asked(request, found, families, query))
+            body = render(blocks, query)
         except BadInput as error:
             control.count(found.family, is_served=False)
             return web.Response(text=f"<html><body>{error}</body></html>", status=400, content_type="text/html")
-        control.count(found.family, is_served=True)
-        return web.Response(body=body, headers=_JSON)
+        control.count(found.family, is_served=fault is None)
+        return await send_badly(request, fault, body) if fault else web.Response(body=body, headers=_JSON)
 
     async def date(request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Date"] = clock.http_date()
@@ -56,13 +70,34 @@ def create_app(exchange: Exchange, clock: Clock) -> web.Application:
     return app
 
 
+def _asked(request: web.Request, found: Route, families: Families, query: Query) -> Asked:
+    @cache
+    def blocks(start: int) -> list[Block]:
+        return found.answer(families, found.segments, query.from_row(start))
+
+    place = "/".join(part.upper() for part in found.segments.values())
+    interval = query.interval if found.family == "candles" else ""
+    return Asked(
+        url=request.path_qs,
+        family=found.family,
+        secid=found.segments.get("secid", "").upper(),
+        series=f"{found.family} {place} {interval}",
+        start=query.start,
+        page_rows=query.history_limit if found.family == "history" else PAGE_ROWS,
+        answer=blocks,
+        shows=query.shows,
+    )
+
+
 def _not_found(request: web.Request) -> web.Response:
     # The exchange, too, answers a path that it does not have with HTML (ISS.md section 8)
     path = request.path.replace("&", "&amp;").replace("<", "&lt;")
     return web.Response(text=_NOT_FOUND.format(path=path), status=404, content_type="text/html")
 
 
-async def serve(exchange: Exchange, clock: Clock, host: str, port: int, ready: Callable[[str], None]) -> None:
+async def serve(
+    exchange: Exchange, clock: Clock, faults: Faults, host: str, port: int, ready: Callable[[str], None]
+) -> None:
     """
     Serve until SIGTERM or SIGINT; *port* 0 takes a free one.
 
@@ -72,13 +107,11 @@ async def serve(exchange: Exchange, clock: Clock, host: str, port: int, ready: C
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await _serve(exchange, clock, host, port, ready, stop)
+    await _serve(create_app(exchange, clock, faults), host, port, ready, stop)
 
 
-async def _serve(
-    exchange: Exchange, clock: Clock, host: str, port: int, ready: Callable[[str], None], stop: asyncio.Event
-) -> None:
-    runner = web.AppRunner(create_app(exchange, clock), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+async def _serve(app: web.Application, host: str, port: int, ready: Callable[[str], None], stop: asyncio.Event) -> None:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S, handler_cancellation=True)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
@@ -89,7 +122,7 @@ async def _serve(
 
 
 @contextmanager
-def running(exchange: Exchange, clock: Clock) -> Iterator[str]:
+def running(exchange: Exchange, clock: Clock, faults: Faults | None = None) -> Iterator[str]:
     """Serve in a thread on a free port of this machine; yield the base address of ISS (control lies beside it)."""
     started = threading.Event()
     address: list[str] = []
@@ -102,7 +135,7 @@ def running(exchange: Exchange, clock: Clock) -> Iterator[str]:
 
     def run() -> None:
         try:
-            loop.run_until_complete(_serve(exchange, clock, "127.0.0.1", 0, ready, stop))
+            loop.run_until_complete(_serve(create_app(exchange, clock, faults), "127.0.0.1", 0, ready, stop))
         finally:
             loop.close()
             started.set()

@@ -157,6 +157,7 @@ def test_requests_and_pages_are_counted(url: str) -> None:
         "requests": {"candleborders": 1, "candles": 2, "history": 1, "unknown path": 1},
         "total": 5,
         "pages": {"candles": 1, "history": 1},
+        "faults": {},
     }
 
 
