@@ -21,6 +21,7 @@ def plan_windows(
     coverage: Sequence[Coverage],
     now: dt.datetime,
     reread: bool = False,
+    doubted: Iterable[dt.date] = (),
 ) -> list[Window]:
     """
     Return the windows that bring a series up to date, oldest first.
@@ -33,20 +34,33 @@ def plan_windows(
         coverage: What the ledger knows of the series.
         now: The exchange's time, UTC.
         reread: Ask what is final, too.
+        doubted: Dates to ask though they may be final (doubts.py).
 
     Returns:
-        Windows along the grid of window.py that cover every wanted date once, unless it is final or not due yet. A
-        window that continues final dates begins with their last row, the anchor; where that lies in another cell, it
-        has a window of its own.
+        Windows along the grid of window.py that cover every wanted date once, unless it is final or not due yet and
+        nobody doubts it. A window that continues final dates begins with their last row, the anchor; where that lies in
+        another cell, it has a window of its own.
     """
     if border is None:
         return []
     first = period_start(series, max(from_ or border.begin.date(), border.begin.date()))
     last = min(till or border.end.date(), border.end.date())
     last = min(period_end(series, last), to_moscow(now).date())
-    spans = [(first, last)] if reread else spans_to_ask(first, last, coverage, now)
+    due = [(first, last)] if reread else spans_to_ask(first, last, coverage, now)
+    spans = _joined([*due, *((date, date) for date in doubted if first <= date <= last)])
     windows = [window for span in spans for window in _along_grid(series, *span)]
     return windows if reread else list(_with_anchors(windows, coverage))
+
+
+def _joined(spans: Iterable[tuple[dt.date, dt.date]]) -> list[tuple[dt.date, dt.date]]:
+    """Return *spans* in order; those that overlap or follow each other as one."""
+    joined: list[tuple[dt.date, dt.date]] = []
+    for first, last in sorted(spans):
+        if joined and first <= joined[-1][1] + _DAY:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return joined
 
 
 def _along_grid(series: Series, first: dt.date, last: dt.date) -> Iterator[Window]:

@@ -17,6 +17,7 @@ from lakehouse.gold.build import build_gold, rebuild_gold
 from lakehouse.jobs.queue import enqueue, settle
 from lakehouse.serving.publish import publish_gold, rebuild_serving
 from lakehouse.silver.merge import merge_bronze, rebuild_silver
+from lakehouse.silver.volume_check import check_volumes
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -37,7 +38,11 @@ class Lakeside:
 
 
 def merge(place: Lakeside) -> None:
-    """Take everything that is unmerged into Silver, bring Gold up to date with it, and ask for a publish."""
+    """
+    Take everything that is unmerged into Silver, bring Gold up to date with it, and ask for a publish.
+
+    Then the volumes of what was merged are compared: Gold does not wait for what that finds.
+    """
     _step(
         place,
         "silver",
@@ -46,6 +51,7 @@ def merge(place: Lakeside) -> None:
     _step(place, "gold", lambda run_id: build_gold(place.spark, place.dsn, place.lake, run_id=run_id))
     with connect(place.dsn, "lakehouse_app") as conn:
         enqueue(conn, "publish", {}, only_one=True)
+    _step(place, "volumes", lambda run_id: check_volumes(place.dsn, place.lake, run_id=run_id))
 
 
 def publish(place: Lakeside) -> None:
