@@ -53,13 +53,13 @@ def claims(object_key: str, trailer: Trailer) -> list[Coverage]:
     first, till = window.first_whole_date, window.till
     at = trailer.settled
     if trailer.state == MISSING:
-        return _if_any(Coverage(first, till, MISSING, object_key, at.over_at))
+        return _if_any(Coverage(first, till, MISSING, object_key, at.again_at))
     final_till, over_till = min(till, at.final_till), min(till, at.over_till)
     provisional_from, forming_from = max(first, final_till + _DAY), max(first, over_till + _DAY)
     return [
         *_if_any(Coverage(first, final_till, trailer.state, object_key, None, trailer.anchor)),
         *_if_any(Coverage(provisional_from, over_till, PROVISIONAL, object_key, at.final_at)),
-        *_if_any(Coverage(forming_from, till, FORMING, object_key, at.over_at)),
+        *_if_any(Coverage(forming_from, till, FORMING, object_key, at.again_at)),
     ]
 
 

@@ -9,6 +9,7 @@ from lakehouse.bronze.window import Series, period_end, period_start
 from lakehouse.market.sessions import Calendar
 
 _DAY = dt.timedelta(days=1)
+_HOUR = dt.timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,14 @@ class Finality:
         final_till: The last date whose rows are final.
         over_till: The last date on which trading is over: up to it rows are provisional, beyond it they form.
         final_at: When the provisional rows are final, UTC.
-        over_at: When those that form are worth reading again, UTC: after the next session, or when the period is over.
+        again_at: When those that form are worth reading again, UTC: days and shorter ones hourly in a session, and all
+            when a session or their period is over.
     """
 
     final_till: dt.date
     over_till: dt.date
     final_at: dt.datetime
-    over_at: dt.datetime
+    again_at: dt.datetime
 
 
 def finality(calendar: Calendar, series: Series, instant: dt.datetime) -> Finality:
@@ -36,9 +38,12 @@ def finality(calendar: Calendar, series: Series, instant: dt.datetime) -> Finali
     due = over + _DAY
     while not calendar.trades(due) and due != period_end(series, due):
         due += _DAY
+    again_at = calendar.over_at(due)
+    if calendar.trades(due) and period_start(series, due) == period_end(series, due):
+        again_at = min(again_at, max(instant, calendar.begun_at(due)) + _HOUR)
     return Finality(
         final_till=period_start(series, final + _DAY) - _DAY,
         over_till=over_till,
         final_at=calendar.final_at(over_till),
-        over_at=calendar.over_at(due),
+        again_at=again_at,
     )

@@ -195,5 +195,5 @@ def _finality(fields: Mapping[str, str] | None) -> Finality | None:
     if fields is None:
         return None
     final_till, over_till = (dt.date.fromisoformat(fields[name]) for name in ("final_till", "over_till"))
-    final_at, over_at = (dt.datetime.fromisoformat(fields[name]) for name in ("final_at", "over_at"))
-    return Finality(final_till, over_till, final_at, over_at)
+    final_at, again_at = (dt.datetime.fromisoformat(fields[name]) for name in ("final_at", "again_at"))
+    return Finality(final_till, over_till, final_at, again_at)

@@ -12,8 +12,10 @@ from lakehouse.market.moscow import to_moscow, to_utc
 DELAY = dt.timedelta(minutes=15)
 # What the exchange corrects in the night after a session, it corrects before the next one begins.
 SETTLE = dt.timedelta(hours=4)
-# The evening session ends at 23:50, that of a weekend at 19:00 (ISS.md section 5).
-_EVENING_ENDS, _WEEKEND_ENDS = dt.time(23, 50), dt.time(19)
+# The morning session begins at 06:50 and the evening session ends at 23:50, a weekend's lasts from 09:50 to 19:00
+# (ISS.md section 5).
+_MORNING_BEGINS, _EVENING_ENDS = dt.time(6, 50), dt.time(23, 50)
+_WEEKEND_BEGINS, _WEEKEND_ENDS = dt.time(9, 50), dt.time(19)
 _DAY = dt.timedelta(days=1)
 
 
@@ -36,6 +38,11 @@ class Calendar:
         """Return whether there is trading on *date*, weekend sessions included."""
         return self.traded.get(date, date.isoweekday() in self.weekdays)
 
+    def begun_at(self, date: dt.date) -> dt.datetime:
+        """Return the instant (UTC) from which the first trades of a trading *date* may be shown to everybody."""
+        begins = _WEEKEND_BEGINS if date in self.weekend_sessions else _MORNING_BEGINS
+        return to_utc(dt.datetime.combine(date, begins)) + DELAY
+
     def over_at(self, date: dt.date) -> dt.datetime:
         """Return the instant (UTC) from which all trades of *date* are shown to everybody."""
         if not self.trades(date):
@@ -46,6 +53,13 @@ class Calendar:
     def final_at(self, date: dt.date) -> dt.datetime:
         """Return the instant (UTC) from which the rows of *date* are final."""
         return self.over_at(date) + (SETTLE if self.trades(date) else dt.timedelta())
+
+    def last_begun(self, instant: dt.datetime) -> dt.date:
+        """Return the last trading date of which rows may be shown at *instant*."""
+        date = to_moscow(instant).date()
+        while not self.trades(date) or self.begun_at(date) > instant:
+            date -= _DAY
+        return date
 
     def last_over(self, instant: dt.datetime) -> dt.date:
         """Return the last date that is over at *instant*."""

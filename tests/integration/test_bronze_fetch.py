@@ -143,10 +143,10 @@ def emptied(path: str, asked: Mapping[str, str], document: Document) -> Document
 
 
 def test_nothing_is_asked_before_it_is_due(bench: Bench) -> None:
-    """A second plan on the same day is empty; on the next day only what formed is asked, with the last final candle."""
+    """A second plan within the hour is empty; on the next day only what formed is asked, with the last final candle."""
     bench.fetch(bench.plan())
     assert bench.plan() == []
-    bench.exchange.now = dt.datetime(2024, 3, 20, 21, 4, tzinfo=dt.UTC)
+    bench.exchange.now += dt.timedelta(minutes=59)
     assert bench.plan() == []
     bench.exchange.now += DAY
     bench.exchange.candles[24].append(candle(T("2024-03-21")))
@@ -154,6 +154,17 @@ def test_nothing_is_asked_before_it_is_due(bench: Bench) -> None:
     assert (window.from_at, window.till) == (T("2024-03-19"), D("2024-03-21"))
     bench.fetch([window])
     assert bench.covered()[-2:] == [("2024-03-19", "2024-03-20", "complete"), ("2024-03-21", "2024-03-21", "forming")]
+
+
+def test_candles_of_today_are_asked_though_the_border_was_read_before_them(bench: Bench) -> None:
+    """The border is read once a day: by the calendar, candles of today may have come since."""
+    bench.exchange.now = dt.datetime(2024, 3, 20, 3, 0, tzinfo=dt.UTC)
+    del bench.exchange.candles[24][19:]
+    bench.fetch(bench.plan())
+    bench.exchange.now = NOW
+    bench.exchange.candles[24].append(candle(T("2024-03-20")))
+    (landed,) = bench.fetch(bench.plan())
+    assert (landed.window.from_at, landed.window.till, landed.rows) == (T("2024-03-19"), D("2024-03-20"), 2)
 
 
 def test_changed_anchor_reads_its_window_again(bench: Bench) -> None:

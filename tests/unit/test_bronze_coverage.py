@@ -11,8 +11,8 @@ from lakehouse.bronze.window import Series, Window
 
 D = dt.date.fromisoformat
 NOW = dt.datetime(2024, 3, 20, 12, 0, tzinfo=dt.UTC)
-# When the evening session is over and its last quarter of an hour is out
-DUE = dt.datetime(2024, 3, 20, 21, 5, tzinfo=dt.UTC)
+# In a session what forms is read again after an hour
+DUE = NOW + dt.timedelta(hours=1)
 ANCHOR = {"begin": "2024-03-19 00:00:00", "rows": [["", 1, 2, 1, 1.5, 10.5, 10]]}
 
 
@@ -31,7 +31,7 @@ def key(number: int) -> str:
 
 
 def test_today_forms_and_the_rest_is_complete() -> None:
-    """Dates before the exchange's date are proved; today is due again when its last minutes are out."""
+    """Dates before the exchange's date are proved; today, in mid-session, is due again in an hour."""
     assert claims(key(0), trailer("2024-03-01", "2024-03-20")) == [
         Coverage(D("2024-03-01"), D("2024-03-19"), "complete", key(0), None, ANCHOR),
         Coverage(D("2024-03-20"), D("2024-03-20"), "forming", key(0), DUE),
@@ -53,8 +53,8 @@ def test_date_that_is_cut_is_not_proved() -> None:
     assert [(row.from_date, row.till_date) for row in rows] == [(D("2024-03-19"), D("2024-03-19"))]
 
 
-def test_missing_rows_are_asked_again_the_next_day() -> None:
-    """An empty answer where rows were expected proves nothing, and is not asked again all day long."""
+def test_missing_rows_are_asked_again_later() -> None:
+    """An empty answer where rows were expected proves nothing, and is not asked again at once."""
     (row,) = claims(key(0), trailer("2024-03-01", "2024-03-15", state="missing"))
     assert (row.state, row.is_final, row.next_due_at) == ("missing", False, DUE)
 

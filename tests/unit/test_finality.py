@@ -48,7 +48,9 @@ def states(timeframe: str, first: str, till: str, moscow: str) -> list[tuple[str
 @pytest.mark.parametrize(
     ("moscow", "state", "due"),
     [
-        ("2024-03-20 15:00:00", "forming", "2024-03-21 00:05:00"),
+        ("2024-03-20 06:00:00", "forming", "2024-03-20 08:05:00"),
+        ("2024-03-20 15:00:00", "forming", "2024-03-20 16:00:00"),
+        ("2024-03-20 23:40:00", "forming", "2024-03-21 00:05:00"),
         ("2024-03-21 00:04:59", "forming", "2024-03-21 00:05:00"),
         ("2024-03-21 00:05:00", "provisional", "2024-03-21 04:05:00"),
         ("2024-03-21 04:04:59", "provisional", "2024-03-21 04:05:00"),
@@ -56,7 +58,7 @@ def states(timeframe: str, first: str, till: str, moscow: str) -> list[tuple[str
     ],
 )
 def test_day_forms_then_is_provisional_then_final(moscow: str, state: str, due: str) -> None:
-    """A trading day forms until its evening session is shown to the end, and is final four hours later."""
+    """A trading day forms until its evening session is shown to the end, hour by hour, and is final four hours later."""
     assert states("1m", "2024-03-20", "2024-03-20", moscow) == [("2024-03-20", "2024-03-20", state, due)]
 
 
@@ -65,7 +67,7 @@ def test_window_may_hold_all_three() -> None:
     assert states("1d", "2024-03-18", "2024-03-21", "2024-03-21 01:00:00") == [
         ("2024-03-18", "2024-03-19", "complete", ""),
         ("2024-03-20", "2024-03-20", "provisional", "2024-03-21 04:05:00"),
-        ("2024-03-21", "2024-03-21", "forming", "2024-03-22 00:05:00"),
+        ("2024-03-21", "2024-03-21", "forming", "2024-03-21 08:05:00"),
     ]
 
 
@@ -120,7 +122,22 @@ def test_month_is_provisional_in_the_night_after_its_last_session() -> None:
 )
 def test_week_that_forms_is_due_after_the_next_session(moscow: str, due: str) -> None:
     """A candle of a longer period is read again when a session can have changed it, or when its period is over."""
-    assert f"{to_moscow(finality(CALENDAR, series('1w'), at(moscow)).over_at)}" == due
+    assert f"{to_moscow(finality(CALENDAR, series('1w'), at(moscow)).again_at)}" == due
+
+
+@pytest.mark.parametrize(
+    ("moscow", "date"),
+    [
+        ("2024-03-20 07:04:59", "2024-03-19"),
+        ("2024-03-20 07:05:00", "2024-03-20"),
+        ("2024-03-24 12:00:00", "2024-03-22"),
+        ("2025-03-01 10:04:59", "2025-02-28"),
+        ("2025-03-01 10:05:00", "2025-03-01"),
+    ],
+)
+def test_date_is_asked_when_its_session_has_begun(moscow: str, date: str) -> None:
+    """Before the first trades can be shown, and on days without trading, there is nothing to ask."""
+    assert CALENDAR.last_begun(at(moscow)) == D(date)
 
 
 def test_closed_weeks_are_final_like_any_other() -> None:
