@@ -16,6 +16,7 @@ from lakehouse.database.connection import connect
 from lakehouse.gold.build import build_gold, rebuild_gold
 from lakehouse.jobs.queue import enqueue, settle
 from lakehouse.serving.publish import publish_gold, rebuild_serving
+from lakehouse.serving.publish_quarantine import publish_quarantine
 from lakehouse.silver.merge import merge_bronze, rebuild_silver
 from lakehouse.silver.volume_check import check_volumes
 
@@ -48,6 +49,7 @@ def merge(place: Lakeside) -> None:
         "silver",
         lambda run_id: merge_bronze(place.spark, place.dsn, place.bronze_url, place.lake, run_id=run_id),
     )
+    publish_quarantine(place.dsn, place.lake)
     _step(place, "gold", lambda run_id: build_gold(place.spark, place.dsn, place.lake, run_id=run_id))
     with connect(place.dsn, "lakehouse_app") as conn:
         enqueue(conn, "publish", {}, only_one=True)
