@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -13,12 +12,13 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from lakehouse.bronze.fetch import Cancelled, Failed, FetchContext, Landed, Outcome, Stopped, fetch_windows
+from lakehouse.bronze.fetch import Failed, FetchContext, Landed, Outcome, Stopped, fetch_windows
 from lakehouse.bronze.prepare import instrument_windows, read_market_tables
 from lakehouse.bronze.reference import exchange_now, predecessors, resolve_instrument
 from lakehouse.bronze.window import Series, Window
 from lakehouse.database.connection import connect
 from lakehouse.jobs.queue import IngestRequest, enqueue, settle
+from lakehouse.jobs.reporting import AnnounceLanded, WindowProgress
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.instrument import Instrument
 
@@ -26,43 +26,6 @@ log = structlog.get_logger()
 
 # Windows of one message: what a cancelled or dead worker leaves behind, and what Dask fans out at once.
 BATCH = 12
-_REPORT_EVERY_S = 0.3
-
-
-@dataclass(frozen=True)
-class AnnounceLanded:
-    """Tells the queue of a new object, as an object store with events would."""
-
-    dsn: str
-
-    def __call__(self, object_key: str) -> None:
-        with connect(self.dsn, "lakehouse_app") as conn:
-            enqueue(conn, "landed", {"object_key": object_key})
-
-
-@dataclass
-class WindowProgress:
-    """Writes a window's pages and rows down while it is read, and stops it when its job is cancelled."""
-
-    dsn: str
-    window_id: int
-    _next_at: float = field(default=0.0, compare=False)
-
-    def __call__(self, pages: int, rows: int) -> None:
-        if time.monotonic() < self._next_at:
-            return
-        self._next_at = time.monotonic() + _REPORT_EVERY_S
-        with connect(self.dsn, "lakehouse_app") as conn:
-            row = conn.execute(
-                """
-                UPDATE lake.job_window w
-                SET pages = greatest(w.pages, %s), rows = greatest(w.rows, %s), updated_at = now()
-                FROM lake.job j WHERE w.window_id = %s AND j.job_id = w.job_id RETURNING j.cancel_requested
-                """,
-                (pages, rows, self.window_id),
-            ).fetchone()
-        if row and row[0]:
-            raise Cancelled(f"window {self.window_id} was cancelled")
 
 
 def plan_ingest(context: FetchContext, job_id: int) -> None:
