@@ -11,7 +11,10 @@ import orjson
 from lakehouse.iss.client import Answer, IssClient
 
 CANDLE_COLUMNS = ["open", "close", "high", "low", "value", "volume", "begin", "end"]
-HISTORY_COLUMNS = ["BOARDID", "TRADEDATE", "SECID", "NUMTRADES", "VALUE", "OPEN", "LOW", "HIGH", "CLOSE", "VOLUME"]
+HISTORY_COLUMNS = [
+    *("BOARDID", "TRADEDATE", "SECID", "NUMTRADES", "VALUE", "OPEN", "LOW", "HIGH", "CLOSE", "VOLUME"),
+    *("WAPRICE", "LEGALCLOSEPRICE"),
+]
 NOW = dt.datetime(2024, 3, 20, 12, 0, tzinfo=dt.UTC)
 
 Document = dict[str, Any]
@@ -77,7 +80,7 @@ def minutes(first: dt.datetime, count: int) -> list[list[Any]]:
 def days(first: dt.date, count: int, boards: Sequence[str] = ("TQBR",)) -> list[list[Any]]:
     """Return end-of-day rows of *count* dates on each of *boards*."""
     dates = [(first + dt.timedelta(days=day)).isoformat() for day in range(count)]
-    return [[board, date, "SBER", 10, 10.5, 1, 1, 2, 1.5, 10] for date in dates for board in boards]
+    return [[board, date, "SBER", 10, 10.5, 1, 1, 2, 1.5, 10, 1.5, 1.5] for date in dates for board in boards]
 
 
 def answer(document: Any) -> Answer:

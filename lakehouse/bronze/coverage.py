@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lakehouse.bronze.objects import Trailer
+from lakehouse.bronze.window import period_end
 
 COMPLETE, NO_TRADES, FORMING, PROVISIONAL = "complete", "no trades", "forming", "provisional"
 FAILED, MISSING = "failed", "missing"
@@ -59,7 +60,8 @@ def claims(object_key: str, trailer: Trailer) -> list[Coverage]:
     return [
         *_if_any(Coverage(first, final_till, trailer.state, object_key, None, trailer.anchor)),
         *_if_any(Coverage(provisional_from, over_till, PROVISIONAL, object_key, at.final_at)),
-        *_if_any(Coverage(forming_from, till, FORMING, object_key, at.again_at)),
+        # The row of a period that is not over speaks for all of it
+        *_if_any(Coverage(forming_from, period_end(window.series, till), FORMING, object_key, at.again_at)),
     ]
 
 

@@ -39,6 +39,6 @@ def keep_rejected(context: FetchContext, window: Window, answer: Answer) -> str:
     return key
 
 
-def exchange_of(answer: Answer, is_proof: bool = False) -> Exchange:
+def exchange_of(answer: Answer, is_proof: bool = False, overlap: int = 0) -> Exchange:
     """Return what Bronze keeps of an answer."""
-    return Exchange(answer.url, answer.status, answer.headers, answer.fetched_at, answer.body, is_proof)
+    return Exchange(answer.url, answer.status, answer.headers, answer.fetched_at, answer.body, is_proof, overlap)

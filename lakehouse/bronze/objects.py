@@ -2,8 +2,9 @@
 A Bronze object: the HTTP exchanges of one window, verbatim, and a trailer that says what they prove.
 
 gzip (mtime 0) of JSON lines: per exchange ``{"url", "status", "headers", "fetched_at", "body" | "body_base64"}``, with
-``"proof": true`` where the rows are no part of the window, and a last line ``{"trailer": {...}}``. Rows are named
-``key#line.row``: line of the exchange from 1, row of its block from 0.
+``"proof": true`` where the rows are no part of the window, ``"overlap": n`` where the first n repeat the page before,
+and a last line ``{"trailer": {...}}``. Rows are named ``key#line.row``: line of the exchange from 1, row of its block
+from 0.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Exchange:
         fetched_at: The answer's ``Date``.
         body: As received.
         is_proof: Whether it was asked only to prove the window's end: its rows are no part of the window.
+        overlap: Rows at its beginning that the exchange before holds, too: asked again to prove that none is between.
     """
 
     url: str
@@ -49,6 +51,7 @@ class Exchange:
     fetched_at: dt.datetime
     body: bytes
     is_proof: bool = False
+    overlap: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ def _exchange_line(exchange: Exchange) -> bytes:
         "headers": dict(exchange.headers),
         "fetched_at": exchange.fetched_at.isoformat(),
         **({"proof": True} if exchange.is_proof else {}),
+        **({"overlap": exchange.overlap} if exchange.overlap else {}),
     }
     try:
         return orjson.dumps({**line, "body": exchange.body.decode()})
@@ -147,7 +151,8 @@ def _exchange_line(exchange: Exchange) -> bytes:
 def _exchange(line: Mapping[str, Any]) -> Exchange:
     body = line["body"].encode() if "body" in line else base64.b64decode(line["body_base64"])
     fetched_at = dt.datetime.fromisoformat(line["fetched_at"])
-    return Exchange(line["url"], line["status"], line["headers"], fetched_at, body, line.get("proof", False))
+    told = (line["url"], line["status"], line["headers"], fetched_at, body)
+    return Exchange(*told, is_proof=line.get("proof", False), overlap=line.get("overlap", 0))
 
 
 def _trailer_fields(trailer: Trailer) -> dict[str, Any]:

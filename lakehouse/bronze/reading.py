@@ -68,7 +68,7 @@ class Reading:
         """Take the next page."""
         if not self.exchanges:
             self.finality = finality(self._calendar, self._series, page.answer.fetched_at)
-        self.exchanges.append(exchange_of(page.answer, page.is_proof))
+        self.exchanges.append(exchange_of(page.answer, page.is_proof, page.overlap))
         self.end_proof = page.end_proof
         if page.is_proof:
             return

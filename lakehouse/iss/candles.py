@@ -40,10 +40,10 @@ async def candle_pages(
     """
     Yield the pages of candles that begin from *from_* (naive Moscow) to the end of *till*, oldest first, and the proof.
 
-    No page proves that it is the last one: one that is short or empty may have lost its rows. So the row before the end
-    is asked for again by its number, without an end: the answer must begin with the last row read, which proves that
-    none was passed over, and go on beyond *till*, which proves that none follows. Where the series itself ends the
-    answer is that row alone, and its proof is `SERIES_END`: the reader compares it with the border.
+    Every page is asked from the last row of the page before, by its number, and must begin with it: rows that were left
+    out, doubled or moved show there. And no page proves that it is the last one, as one that is short or empty may have
+    lost its rows: the proof is asked likewise, without an end, and must go on beyond *till*. Where the series itself
+    ends there is the last row alone, and the proof is `SERIES_END`: the reader compares it with the border.
 
     Raises:
         PagingBroken: if pages repeat, overlap, lose rows, or leave the span that was asked.
@@ -51,26 +51,28 @@ async def candle_pages(
     Source:
         https://iss.moex.com/iss/reference/46
     """
+    span = (client, instrument, timeframe, from_)
     asked = f"{from_:%Y-%m-%d %H:%M:%S}"
-    start, last = 0, ""
+    rows, last = 0, ""
     while True:
-        name = f"{instrument} {timeframe} {from_:%Y-%m-%dT%H:%M}..{till}: the page from row {start}"
-        page = await _candle_page(client, instrument, timeframe, from_, till, start)
-        _check_order(name, page.keys, last)
+        name = f"{instrument} {timeframe} {from_:%Y-%m-%dT%H:%M}..{till}: the page from row {max(0, rows - 1)}"
+        page = _after(name, last, await fetch_candle_page(*span, till, max(0, rows - 1)))
         check_span(name, page.keys, asked, till)
-        start, last = start + len(page.keys), page.keys[-1] if page.keys else last
+        rows, last = rows + len(page.keys), page.keys[-1] if page.keys else last
         yield page
-        if len(page.keys) >= PAGE_ROWS:
+        if len(page.keys) + page.overlap == PAGE_ROWS:
             continue
-        shown = await _candle_page(client, instrument, timeframe, from_, None, max(0, start - 1))
-        _check_shown(name, shown.keys, asked, last)
-        follows = next(iter(shown.keys[1:] if last else shown.keys), "")
+        shown = _after(f"{name}, to its proof,", last, await fetch_candle_page(*span, None, max(0, rows - 1)))
+        follows = shown.keys[0] if shown.keys else ""
+        if follows and follows < asked:
+            raise PagingBroken(f"{name} is followed by {follows}, asked was what begins from {asked}")
         if not follows or follows[:10] > till.isoformat():
-            yield replace(shown, keys=(), is_proof=True, end_proof=f"next row {follows}" if follows else SERIES_END)
+            proof = f"next row {follows}" if follows else SERIES_END
+            yield Page(shown.answer, replace(shown.block, rows=()), (), proof, is_proof=True)
             return
         # Candles that came into being meanwhile, or the rest of a page that was cut
         if not page.keys:
-            raise PagingBroken(f"{name} is empty, though {follows} follows")
+            raise PagingBroken(f"{name} gives no more rows, though {follows} follows")
 
 
 async def fetch_candle_page(
@@ -129,37 +131,24 @@ def reaches(timeframe: Timeframe, begin: dt.datetime, border_end: dt.datetime) -
     return timeframe.period_start(begin.date()) >= timeframe.period_start(border_end.date())
 
 
-async def _candle_page(
-    client: IssClient,
-    instrument: Instrument,
-    timeframe: Timeframe,
-    from_: dt.datetime,
-    till: dt.date | None,
-    start: int,
-) -> Page:
-    answer = await fetch_candle_page(client, instrument, timeframe, from_, till, start)
+def _after(name: str, last: str, answer: Answer) -> Page:
+    """
+    Return what an answer gives beyond the row *last*, with which it must begin if there was one.
+
+    Two rows of one begin exist at the exchange (ISS.md section 7) and are Silver's to judge; going back is not.
+    """
     block = read_block(answer, "candles", (*VALUES, "begin", "end"))
     check_types(answer, block, VALUES, NUMBER_OR_NULL)
-    return Page(answer, block, key_column(answer, block, "begin", 19))
-
-
-def _check_order(page: str, keys: Sequence[str], last: str) -> None:
-    """Two rows of one begin exist at the exchange (ISS.md section 7) and are Silver's to judge; going back is not."""
-    if keys and keys[0] < last:
-        raise PagingBroken(f"{page} begins at {keys[0]}, the page before ended at {last}: it was repeated or shifted")
-    if list(keys) != sorted(keys):
-        raise PagingBroken(f"{page} is not in the order of begin")
-
-
-def _check_shown(page: str, keys: Sequence[str], asked: str, last: str) -> None:
-    """Raise PagingBroken unless the rows shown behind the last page begin with its last row, if there was any."""
+    keys = key_column(answer, block, "begin", 19)
     if last and (not keys or keys[0] != last):
-        shown = keys[0] if keys else "nothing"
-        raise PagingBroken(f"{page} ends at {last}, by its number that row is {shown}: rows were lost or doubled")
-    if keys and keys[0] < asked:
-        raise PagingBroken(f"{page}: the row after it is {keys[0]}, asked was what begins from {asked}")
-    if list(keys) != sorted(keys):
-        raise PagingBroken(f"{page}: the rows after it are not in the order of begin")
+        begins = f"begins with {keys[0]}" if keys else "is empty"
+        raise PagingBroken(f"{name} {begins}, by its number its first row is {last}: rows were lost, doubled or moved")
+    if len(keys) > PAGE_ROWS:
+        raise PagingBroken(f"{name} has {len(keys)} rows, the exchange gives {PAGE_ROWS}: some are doubled")
+    if keys != sorted(keys):
+        raise PagingBroken(f"{name} is not in the order of begin")
+    overlap = 1 if last else 0
+    return Page(answer, replace(block, rows=block.rows[overlap:]), keys[overlap:], overlap=overlap)
 
 
 def _board_path(instrument: Instrument) -> str:

@@ -12,6 +12,8 @@ from lakehouse.iss.pages import Page, check_span, key_column, segment
 
 VALUES = ("open", "high", "low", "close", "value", "volume")
 CURSOR = ("index", "total", "pagesize")
+# Other markets have no official close or no weighted average (ISS.md section 4).
+_OF_SHARES = ("waprice", "legalcloseprice")
 
 
 async def history_pages(
@@ -27,11 +29,12 @@ async def history_pages(
     Source:
         https://iss.moex.com/iss/reference/63
     """
+    required = ("boardid", "secid", "tradedate", "numtrades", *VALUES, *(_OF_SHARES if market == "shares" else ()))
     start, total = 0, -1
     seen: set[tuple[str, str]] = set()
     while True:
         answer = await fetch_history_page(client, engine, market, secid, from_, till, start)
-        block = read_block(answer, "history", ("boardid", "secid", "tradedate", *VALUES))
+        block = read_block(answer, "history", required)
         check_types(answer, block, VALUES, NUMBER_OR_NULL)
         keys = key_column(answer, block, "tradedate", 10)
         page = f"{secid} {market} history {from_}..{till}: the page from row {start}"

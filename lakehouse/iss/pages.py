@@ -18,9 +18,11 @@ class Page:
     One page of a window.
 
     Attributes:
-        keys: ``begin`` or ``TRADEDATE`` of every row, as the exchange writes it: text that sorts like time.
+        block: The rows that are new.
+        keys: ``begin`` or ``TRADEDATE`` of every row of *block*, as the exchange writes it: text that sorts like time.
         end_proof: Why no page follows; empty on every page but the last.
         is_proof: Whether it was asked for as a proof only: its rows are no part of the window.
+        overlap: Rows at the answer's beginning that the page before held, too.
     """
 
     answer: Answer
@@ -28,6 +30,7 @@ class Page:
     keys: Sequence[str]
     end_proof: str = ""
     is_proof: bool = False
+    overlap: int = 0
 
 
 def segment(text: str) -> str:

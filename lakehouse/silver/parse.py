@@ -62,11 +62,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Page:
-    """Rows of one HTTP answer: *line* is the answer's 1-based line in the object, *columns* are in lower case."""
+    """
+    Rows of one HTTP answer, columns in lower case.
+
+    *line* is the answer's 1-based line in the object, *first* the number of the first row in the answer.
+    """
 
     line: int
     columns: tuple[str, ...]
     rows: list[list[Any]]
+    first: int = 0
 
 
 CONTROL = (
@@ -129,7 +134,8 @@ def pages(object_key: str, family: Family, bronze: BronzeObject) -> Iterator[Pag
                     f"{object_key}#{line}: the answer of {exchange.url} has no block {family.block!r}; "
                     "this object should not have been landed, remove it and fetch its window again"
                 )
-            page = Page(line, tuple(map(str.lower, block["columns"])), block["data"])
+            overlap = exchange.overlap
+            page = Page(line, tuple(map(str.lower, block["columns"])), block["data"][overlap:], overlap)
             yield _with_description(page, answer["description"]) if family.name == "securities" else page
 
 
@@ -172,7 +178,7 @@ def _batch(source: Source, family: Family, columns: tuple[str, ...], same: list[
     control = [
         *_constants(source, family, len(raw)),
         np.repeat(np.array([page.line for page in same], np.int32), [len(page.rows) for page in same]),
-        np.concatenate([np.arange(len(page.rows), dtype=np.int32) for page in same]),
+        np.concatenate([np.arange(page.first, page.first + len(page.rows), dtype=np.int32) for page in same]),
         pa.array(rules, pa.string()),
         pa.array(payload, pa.string()),
     ]

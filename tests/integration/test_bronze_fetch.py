@@ -305,7 +305,7 @@ def repeating(times: int) -> Any:
     left = [times]
 
     def fault(path: str, asked: Mapping[str, str], document: Document) -> Document:
-        if path.endswith("/candles.json") and asked["start"] == "500" and left[0]:
+        if path.endswith("/candles.json") and asked["start"] == "499" and left[0]:
             left[0] -= 1
             return {"candles": {**document["candles"], "data": minutes(T("2024-03-18T10:00"), 500)}}
         return document
@@ -327,7 +327,7 @@ def test_pages_that_stay_broken_fail_the_window(bench: Bench) -> None:
     bench.exchange.fault = repeating(9)
     failed = fetch_window(bench.context, Window(MINUTES, T("2024-03-18"), D("2024-03-19")))
     assert isinstance(failed, Failed)
-    assert "the page from row 500 begins at 2024-03-18 10:00:00" in failed.error
+    assert "the page from row 499 begins with 2024-03-18 10:00:00" in failed.error
     assert bench.exchange.requests("/candles.json") == 6
     assert bench.covered(MINUTES) == [("2024-03-18", "2024-03-19", "failed")]
 

@@ -70,6 +70,28 @@ def test_lost_candles_of_a_page_are_noticed(count: int, page: int, keep: slice) 
     assert read == made
 
 
+@given(st.integers(0, 1600), st.integers(0, 4), st.integers(0, 499), st.sampled_from(["doubled", "left out"]))
+def test_rows_that_move_the_others_are_noticed(count: int, page: int, row: int, defect: str) -> None:
+    """A row doubled in a page, or left out of it, with as many rows as before, loses or doubles none."""
+    made = minutes(FIRST, count)
+    exchange = MadeExchange([*made, candle(FIRST + dt.timedelta(days=30))])
+
+    def fault(request: int, document: Document) -> Document:
+        if request == page:
+            start, rows = exchange.asked["start"], list(exchange.wanted)
+            at = start + row
+            moved = [*rows[:at], *rows[at : at + 1], *rows[at:]] if defect == "doubled" else rows[:at] + rows[at + 1 :]
+            document["candles"]["data"] = moved[start : start + 500]
+        return document
+
+    exchange.fault = fault
+    try:
+        read = asyncio.run(candles(exchange))
+    except IssError:
+        return
+    assert read == made
+
+
 @given(st.integers(0, 1600), st.integers(0, 4), st.integers(-3, 3))
 def test_pages_of_another_number_are_noticed(count: int, page: int, pages_off: int) -> None:
     """A page in place of another one, skipped or repeated, is never passed over."""
@@ -78,7 +100,7 @@ def test_pages_of_another_number_are_noticed(count: int, page: int, pages_off: i
 
     def fault(request: int, document: Document) -> Document:
         if request == page:
-            start = max(0, exchange.asked["start"] + 500 * pages_off)
+            start = max(0, exchange.asked["start"] + 499 * pages_off)
             document["candles"]["data"] = exchange.wanted[start : start + 500]
         return document
 

@@ -43,7 +43,7 @@ def test_period_that_is_not_over_forms_as_a_whole() -> None:
     rows = claims(key(0), trailer("2024-01-01", "2024-03-20", "1mo"))
     assert [(row.from_date, row.till_date, row.state) for row in rows] == [
         (D("2024-01-01"), D("2024-02-29"), "complete"),
-        (D("2024-03-01"), D("2024-03-20"), "forming"),
+        (D("2024-03-01"), D("2024-03-31"), "forming"),
     ]
 
 

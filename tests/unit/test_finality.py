@@ -58,7 +58,7 @@ def states(timeframe: str, first: str, till: str, moscow: str) -> list[tuple[str
     ],
 )
 def test_day_forms_then_is_provisional_then_final(moscow: str, state: str, due: str) -> None:
-    """A trading day forms until its evening session is shown to the end, hour by hour, and is final four hours later."""
+    """A trading day forms, hour by hour, until its evening session is shown to the end; then it settles for four hours."""
     assert states("1m", "2024-03-20", "2024-03-20", moscow) == [("2024-03-20", "2024-03-20", state, due)]
 
 
@@ -108,7 +108,7 @@ def test_month_is_provisional_in_the_night_after_its_last_session() -> None:
     assert states("1mo", "2024-03-01", "2024-05-01", "2024-05-01 01:00:00") == [
         ("2024-03-01", "2024-03-31", "complete", ""),
         ("2024-04-01", "2024-04-30", "provisional", "2024-05-01 04:05:00"),
-        ("2024-05-01", "2024-05-01", "forming", "2024-05-02 00:05:00"),
+        ("2024-05-01", "2024-05-31", "forming", "2024-05-02 00:05:00"),
     ]
 
 

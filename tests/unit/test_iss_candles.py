@@ -78,30 +78,43 @@ async def test_candles_that_appear_meanwhile_are_read() -> None:
     [
         (
             on_request(1, lambda rows: minutes(FIRST, 500)),
-            r"SBER TQBR 1m 2024-03-04T10:00\.\.2024-03-04: the page from row 500 begins at 2024-03-04 10:00:00, "
-            "the page before ended at 2024-03-04 18:19:00: it was repeated or shifted",
+            r"SBER TQBR 1m 2024-03-04T10:00\.\.2024-03-04: the page from row 499 begins with 2024-03-04 10:00:00, "
+            "by its number its first row is 2024-03-04 18:19:00: rows were lost, doubled or moved",
         ),
         (
-            on_request(1, lambda rows: [candle(FIRST + dt.timedelta(minutes=499)), *rows]),
-            "the page from row 500 ends at 2024-03-04 23:19:00, by its number that row is nothing: "
-            "rows were lost or doubled",
+            on_request(1, lambda rows: [candle(FIRST + dt.timedelta(minutes=498)), *rows]),
+            "the page from row 499 begins with 2024-03-04 18:18:00, by its number its first row is 2024-03-04 18:19:00",
+        ),
+        (
+            on_request(0, lambda rows: [*minutes(FIRST, 200), *minutes(FIRST + dt.timedelta(minutes=201), 300)]),
+            "the page from row 499 begins with 2024-03-04 18:19:00, by its number its first row is 2024-03-04 18:20:00",
+        ),
+        (
+            on_request(0, lambda rows: [candle(FIRST, 2.0), *rows]),
+            "the page from row 0 has 501 rows, the exchange gives 500: some are doubled",
+        ),
+        (
+            on_request(0, lambda rows: [candle(FIRST, 2.0), *rows[:-1]]),
+            "the page from row 499 begins with 2024-03-04 18:19:00, by its number its first row is 2024-03-04 18:18:00",
         ),
         (
             on_request(0, lambda rows: [*rows[:100], *rows[150:]]),
-            "the page from row 0 ends at 2024-03-04 18:19:00, by its number that row is 2024-03-04 17:29:00",
+            "the page from row 0, to its proof, begins with 2024-03-04 17:29:00, "
+            "by its number its first row is 2024-03-04 18:19:00",
         ),
         (
             on_request(1, lambda rows: [*rows[:100], *rows[150:]]),
-            "the page from row 500 ends at 2024-03-04 23:19:00, by its number that row is 2024-03-04 22:29:00",
+            "the page from row 499, to its proof, begins with 2024-03-04 22:29:00",
         ),
-        (on_request(1, lambda rows: []), "the page from row 500 is empty, though 2024-03-04 18:20:00 follows"),
-        (on_request(2, lambda rows: []), "ends at 2024-03-04 23:19:00, by its number that row is nothing"),
-        (on_request(2, lambda rows: [candle(FIRST)]), "by its number that row is 2024-03-04 10:00:00"),
-        (on_request(2, lambda rows: [rows[0], candle(FIRST)]), "the rows after it are not in the order of begin"),
+        (on_request(1, lambda rows: []), "the page from row 499 is empty, by its number its first row is 2024-03-04"),
+        (on_request(1, lambda rows: rows[:1]), "row 499 gives no more rows, though 2024-03-04 18:20:00 follows"),
+        (on_request(2, lambda rows: []), "the page from row 499, to its proof, is empty"),
+        (on_request(2, lambda rows: [candle(FIRST)]), "to its proof, begins with 2024-03-04 10:00:00, by its number"),
+        (on_request(2, lambda rows: [rows[0], candle(FIRST)]), "to its proof, is not in the order of begin"),
         (on_request(0, lambda rows: rows[::-1]), "the page from row 0 is not in the order of begin"),
         (
-            on_request(1, lambda rows: minutes(FIRST + dt.timedelta(days=1), 10)),
-            r"row 500 holds rows of 2024-03-05 10:00:00\.\.2024-03-05 10:09:00, asked were 2024-03-04 10:00:00",
+            on_request(1, lambda rows: [*rows[:1], *minutes(FIRST + dt.timedelta(days=1), 10)]),
+            r"row 499 holds rows of 2024-03-05 10:00:00\.\.2024-03-05 10:09:00, asked were 2024-03-04 10:00:00",
         ),
         (
             on_request(0, lambda rows: minutes(FIRST - dt.timedelta(minutes=1), 10)),
@@ -111,9 +124,13 @@ async def test_candles_that_appear_meanwhile_are_read() -> None:
     ids=[
         "repeated",
         "doubled at the border",
+        "one left out of a full page",
+        "doubled in a full page",
+        "doubled in a page that was cut",
         "lost inside",
         "lost inside the last page",
         "emptied",
+        "cut to its first row",
         "proof emptied",
         "proof of another row",
         "disordered proof",
@@ -131,7 +148,7 @@ async def test_pages_that_do_not_add_up_are_refused(fault: Fault, message: str) 
 async def test_proof_before_the_window_is_refused() -> None:
     """An empty window is not proven by a row from before it."""
     fault = on_request(1, lambda rows: [candle(FIRST - dt.timedelta(minutes=1))])
-    with pytest.raises(PagingBroken, match="the row after it is 2024-03-04 09:59:00, asked was what begins from 2024"):
+    with pytest.raises(PagingBroken, match="is followed by 2024-03-04 09:59:00, asked was what begins from 2024-03-04"):
         await read(MadeExchange(fault=fault))
 
 
