@@ -6,6 +6,9 @@ A worker first needs one of the few leases, which bound the requests in flight, 
 same short transaction; then it waits for its slot without holding anything. Workers of one process that ask at once
 share that transaction. A slot that was not used within its interval is dropped: a late worker takes another.
 A lease ends with the connection of its process, and in any case when it expires.
+
+When the database goes away, nobody asks: who wants a slot waits until it is back, within bounds. The slots of before
+stand in their row, and each process takes its leases over to its new connection.
 """
 
 from __future__ import annotations
@@ -23,12 +26,17 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import psycopg
+from psycopg import Connection
 
-from lakehouse.database.connection import connect
+from lakehouse.database.outage import OUTAGE_S, DatabaseAway, SharedConnection
 
 _LEASE_S = 60
+# A server that was started again cannot tell whose processes live: for so long they may take their leases over
+_TAKE_OVER_S = 5
 _AT_ONCE = 16  # slots reserved by one update, at most
 _POLL_S = (0.01, 0.04)  # between two looks for a free lease
 # A slot further ahead than this was not queued for: the database's clock went back
@@ -49,21 +57,22 @@ class Budget:
     At most *rate_per_s* requests a second and *in_flight* at a time, of all who use the database *dsn*.
 
     The equal budgets of a process share one connection, which is opened when one is first used, and closed with the
-    last of them.
+    last of them. Asking raises DatabaseAway when the database was away for longer than *patience_s*.
     """
 
-    def __init__(self, dsn: str, rate_per_s: float, in_flight: int) -> None:
+    def __init__(self, dsn: str, rate_per_s: float, in_flight: int, patience_s: float = OUTAGE_S) -> None:
         if rate_per_s <= 0 or in_flight < 1:
             raise ValueError(f"a budget needs a rate and a request in flight, was {rate_per_s} and {in_flight}")
         self._dsn = dsn
         self._interval_s = 1 / rate_per_s
         self._in_flight = in_flight
+        self._patience_s = patience_s
         self._ledger: _Ledger | None = None
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """Wait until one request may go out; it counts as in flight until the block ends, for 60 s at most."""
-        ledger = await self._open()
+        ledger = self._opened()
         lease = uuid.uuid4()
         try:
             await _wait_for_slot(ledger, lease)
@@ -71,9 +80,9 @@ class Budget:
         finally:
             await asyncio.to_thread(ledger.release, lease)
 
-    async def _open(self) -> _Ledger:
-        if self._ledger is None or self._ledger.is_closed:
-            self._ledger = await asyncio.to_thread(_shared_ledger, self._dsn, self._interval_s, self._in_flight)
+    def _opened(self) -> _Ledger:
+        if self._ledger is None:
+            self._ledger = _shared_ledger(self._dsn, self._interval_s, self._in_flight, self._patience_s)
         return self._ledger
 
 
@@ -104,20 +113,21 @@ async def _wait_for_slot(ledger: _Ledger, lease: uuid.UUID) -> None:
 class _Ledger:
     """The rows in PostgreSQL, through one connection that any thread may use."""
 
-    def __init__(self, dsn: str, interval_s: float, in_flight: int) -> None:
+    def __init__(self, dsn: str, interval_s: float, in_flight: int, patience_s: float) -> None:
         self._asked: deque[tuple[uuid.UUID, Future[_Slot | None]]] = deque()
         self._lock = threading.Lock()
-        self._conn = connect(dsn)
-        weakref.finalize(self, self._conn.close)
-        # A process that stops in mid-transaction must not stop all others
-        self._conn.execute("SET idle_in_transaction_session_timeout = '5s'")
+        self._held: set[uuid.UUID] = set()
+        self._shared = SharedConnection(dsn, patience_s=patience_s, on_open=partial(_take_over, self._held))
+        weakref.finalize(self, self._shared.close)
         self._interval_s = interval_s
         longest_queue_s = max(_LONGEST_QUEUE_S, _LONGEST_QUEUE_SLOTS * interval_s)
-        self._values = {"interval": interval_s, "in_flight": in_flight, "lease_s": _LEASE_S, "queue_s": longest_queue_s}
-
-    @property
-    def is_closed(self) -> bool:
-        return self._conn.closed
+        self._values = {
+            "interval": interval_s,
+            "in_flight": in_flight,
+            "lease_s": _LEASE_S,
+            "queue_s": longest_queue_s,
+            "take_over_s": _TAKE_OVER_S,
+        }
 
     def reserve(self, lease: uuid.UUID) -> _Slot | None:
         """Take *lease* and the next slot; return that slot, None while all leases are out."""
@@ -130,27 +140,32 @@ class _Ledger:
 
     def release(self, lease: uuid.UUID) -> None:
         """Give *lease* back."""
-        # A connection that was cut took the lease with it
-        with self._lock, contextlib.suppress(psycopg.OperationalError):
-            self._conn.execute("DELETE FROM lake.request_lease WHERE lease_id = %s", (lease,))
+        self._held.discard(lease)
+        # While the database is away it is not waited for: a lease that nobody takes over ends with its connection
+        with contextlib.suppress(DatabaseAway):
+            self._shared.run(
+                lambda conn: conn.execute("DELETE FROM lake.request_lease WHERE lease_id = %s", (lease,)), patience_s=0
+            )
 
     def _answer(self, asked: list[tuple[uuid.UUID, Future[_Slot | None]]]) -> None:
+        leases = [lease for lease, _ in asked]
         try:
-            slot_by_lease = self._reserve([lease for lease, _ in asked])
-        except psycopg.Error as error:
+            slot_by_lease = self._shared.run(lambda conn: self._reserve(conn, leases))
+        except (psycopg.Error, DatabaseAway) as error:
             for _, answer in asked:
                 answer.set_exception(error)
             return
         for lease, answer in asked:
             answer.set_result(slot_by_lease.get(lease))
 
-    def _reserve(self, leases: list[uuid.UUID]) -> dict[uuid.UUID, _Slot]:
-        with self._conn.transaction():
+    def _reserve(self, conn: Connection[Any], leases: list[uuid.UUID]) -> dict[uuid.UUID, _Slot]:
+        with conn.transaction():
             # Locked first: the counting of leases below must see what the one before us did
-            self._conn.execute("SELECT FROM lake.request_budget FOR UPDATE")
+            conn.execute("SELECT FROM lake.request_budget FOR UPDATE")
             before = time.monotonic()
-            rows = self._conn.execute(_RESERVE, {**self._values, "leases": leases}).fetchall()
+            rows = conn.execute(_RESERVE, {**self._values, "leases": leases}).fetchall()
             after = time.monotonic()
+        self._held.update(lease for lease, _ in rows)
         return {lease: self._slot(before + wait_s, after + wait_s) for lease, wait_s in rows}
 
     def _slot(self, begins: float, begun: float) -> _Slot:
@@ -159,16 +174,30 @@ class _Ledger:
         return _Slot(begun, max(begins + self._interval_s, begun + self._interval_s / 2))
 
 
+def _take_over(held: set[uuid.UUID], conn: Connection[Any]) -> None:
+    # A process that stops in mid-transaction must not stop all others
+    conn.execute("SET idle_in_transaction_session_timeout = '5s'")
+    conn.execute(
+        """
+        INSERT INTO lake.request_lease (lease_id, expires_at, backend_pid)
+            SELECT held.lease_id, clock_timestamp() + make_interval(secs => %s), pg_backend_pid()
+            FROM unnest(%s::uuid[]) AS held (lease_id)
+        ON CONFLICT (lease_id) DO UPDATE SET backend_pid = excluded.backend_pid
+        """,
+        (_LEASE_S, list(held)),
+    )
+
+
 _ledgers: weakref.WeakValueDictionary[tuple[object, ...], _Ledger] = weakref.WeakValueDictionary()
 _opening = threading.Lock()
 
 
-def _shared_ledger(dsn: str, interval_s: float, in_flight: int) -> _Ledger:
-    key = (os.getpid(), dsn, interval_s, in_flight)
+def _shared_ledger(dsn: str, interval_s: float, in_flight: int, patience_s: float) -> _Ledger:
+    key = (os.getpid(), dsn, interval_s, in_flight, patience_s)
     with _opening:
         ledger = _ledgers.get(key)
-        if ledger is None or ledger.is_closed:
-            ledger = _ledgers[key] = _Ledger(dsn, interval_s, in_flight)
+        if ledger is None:
+            ledger = _ledgers[key] = _Ledger(dsn, interval_s, in_flight, patience_s)
         return ledger
 
 
@@ -178,7 +207,10 @@ _RESERVE = """
         DELETE FROM lake.request_lease l USING clock
         WHERE lease_id <> ALL(%(leases)s) AND (
             expires_at <= clock.at
-            OR backend_pid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid))
+            OR backend_pid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid)
+                AND clock.at > make_interval(secs => %(take_over_s)s) + (
+                    SELECT greatest(pg_postmaster_start_time(), max(backend_start)) FROM pg_stat_activity
+                    WHERE backend_type = 'checkpointer'))
         RETURNING lease_id
     ),
     others AS (
@@ -201,7 +233,7 @@ _RESERVE = """
     written AS (
         INSERT INTO lake.request_lease (lease_id, expires_at, backend_pid)
             SELECT lease_id, at + make_interval(secs => %(lease_s)s), pg_backend_pid() FROM given
-        ON CONFLICT (lease_id) DO UPDATE SET expires_at = excluded.expires_at
+        ON CONFLICT (lease_id) DO UPDATE SET expires_at = excluded.expires_at, backend_pid = excluded.backend_pid
     )
     SELECT lease_id, extract(epoch FROM given.at - clock.at)::float8 FROM given, clock
 """

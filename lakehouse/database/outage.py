@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, LiteralString, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 import structlog
@@ -62,7 +62,9 @@ def _is_away(error: psycopg.OperationalError) -> bool:
 
 def wait_for_database(dsn: str, patience_s: float = OUTAGE_S) -> None:
     """Return once the database takes connections; raise DatabaseAway after *patience_s*."""
-    SharedConnection(dsn, patience_s=patience_s).run(lambda conn: conn.execute("SELECT 1"), closes=True)
+    connection = SharedConnection(dsn, patience_s=patience_s)
+    connection.run(lambda conn: conn.execute("SELECT 1"))
+    connection.close()
 
 
 class SharedConnection:
@@ -70,25 +72,34 @@ class SharedConnection:
     One connection for all threads of a process, one thread at a time.
 
     It is opened when first used, and again after an outage; that the server went away and came back is logged once.
+
+    Args:
+        on_open: What a new connection needs before it is used.
     """
 
     def __init__(
-        self, dsn: str, role: Role | None = None, *, patience_s: float = OUTAGE_S, setup: tuple[LiteralString, ...] = ()
+        self,
+        dsn: str,
+        role: Role | None = None,
+        *,
+        patience_s: float = OUTAGE_S,
+        on_open: Callable[[Connection[Any]], object] = lambda conn: None,
     ) -> None:
-        self._dsn, self._role, self._patience_s, self._setup = dsn, role, patience_s, setup
+        self._dsn, self._role, self._patience_s, self._on_open = dsn, role, patience_s, on_open
         self._lock = threading.Lock()
         self._conn: Connection[Any] | None = None
         self._away_since: float | None = None
 
-    def run(self, work: Callable[[Connection[Any]], Result], *, closes: bool = False) -> Result:
+    def run(self, work: Callable[[Connection[Any]], Result], patience_s: float | None = None) -> Result:
         """
         Return what *work* returns; when the server went away meanwhile, run it again from its start.
 
         *work* must bear that: whether a commit that was not answered had happened is not known.
 
         Raises:
-            DatabaseAway: when the server was away for longer than the patience, whoever noticed it first.
+            DatabaseAway: when the server has been away for longer than the patience, whoever noticed it first.
         """
+        patience_s = self._patience_s if patience_s is None else patience_s
         wait_s = _RETRY_S[0]
         while True:
             with self._lock:
@@ -97,11 +108,9 @@ class SharedConnection:
                 except psycopg.Error as error:
                     if not is_outage(error):
                         raise
-                    self._note_away(error)
+                    self._note_away(error, patience_s)
                 else:
                     self._note_back()
-                    if closes:
-                        self._close()
                     return result
             time.sleep(wait_s)
             wait_s = min(wait_s * 1.5, _RETRY_S[1])
@@ -113,23 +122,17 @@ class SharedConnection:
 
     def _opened(self) -> Connection[Any]:
         if self._conn is None or self._conn.closed:
-            conn = connect(self._dsn, self._role)
-            for statement in self._setup:
-                conn.execute(statement)
-            self._conn = conn
-            self._reopened(conn)
+            self._conn = connect(self._dsn, self._role)
+            self._on_open(self._conn)
         return self._conn
 
-    def _reopened(self, conn: Connection[Any]) -> None:
-        """Do what a new connection needs beyond the set-up."""
-
-    def _note_away(self, error: psycopg.Error) -> None:
+    def _note_away(self, error: psycopg.Error, patience_s: float) -> None:
         self._close()
         now = time.monotonic()
         if self._away_since is None:
             self._away_since = now
             log.warning("database.away", waiting_s=self._patience_s, error=_one_line(error))
-        if now - self._away_since >= self._patience_s:
+        if now - self._away_since >= patience_s:
             raise DatabaseAway(
                 f"the database has not answered for {now - self._away_since:.0f} s ({_one_line(error)}): "
                 "start it again; what waits for it goes on by itself"
