@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lakehouse.database.budget import Budget, Unlimited
 from lakehouse.database.connection import connect
+from lakehouse.database.migrate import migrate
+from lakehouse.database.outage import DatabaseAway
+from lakehouse.database.runner import EmbeddedPostgres, free_port
+from tests.asking import WORKERS, asking, recording
+from tests.seeds import seeds
 
 pytestmark = pytest.mark.postgres
+RATE_PER_S, IN_FLIGHT, PROCESSES = 40, 8, 4
 
 # Asks as fast as it may, and prints when, on the clock that all processes of the machine share
 _ASKER = """
@@ -48,6 +57,80 @@ def ask_from_processes(dsn: str, rate_per_s: float, in_flight: int, processes: i
     printed = [process.communicate(timeout=60)[0] for process in running]
     assert [process.returncode for process in running] == [0] * processes
     return sorted(float(line) for text in printed for line in text.split())
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("is_one_killed", [False, True])
+def test_sixteen_workers_use_one_budget(dsn: str, is_one_killed: bool) -> None:
+    """
+    At the exchange no second, wherever it begins, sees more than the limit and one; nine tenths of it are used.
+
+    It stays so when one of four processes is killed in the middle.
+    """
+    seconds = seeds(5, 60)
+    with recording(latency_s=0.1) as (url, arrivals):
+        run = {"rate_per_s": RATE_PER_S, "in_flight": IN_FLIGHT, "processes": PROCESSES}
+        with asking(url, dsn, **run, seconds=seconds) as processes:
+            if is_one_killed:
+                time.sleep(seconds / 2)
+                processes[0].kill()
+            ended = [process.wait(seconds + 60) for process in processes]
+    assert ended == [-9 if is_one_killed else 0, 0, 0, 0]
+    assert arrivals.busiest_second() <= RATE_PER_S + 1
+    assert arrivals.within(seconds) >= 0.9 * RATE_PER_S * seconds
+    # The exchange may see the end of the killed one's requests after the database saw the end of its leases
+    assert arrivals.most_in_flight <= IN_FLIGHT + (WORKERS if is_one_killed else 0)
+
+
+@pytest.mark.torture
+def test_requests_in_flight_bind_where_the_exchange_is_slow(dsn: str) -> None:
+    """Four at a time of a fifth of a second each are twenty a second, though the rate would allow forty."""
+    seconds = seeds(4, 30)
+    with (
+        recording(latency_s=0.2) as (url, arrivals),
+        asking(url, dsn, rate_per_s=RATE_PER_S, in_flight=4, processes=PROCESSES, seconds=seconds) as processes,
+    ):
+        assert [process.wait(seconds + 60) for process in processes] == [0] * PROCESSES
+    assert arrivals.most_in_flight == 4
+    assert arrivals.within(seconds) <= 20 * seconds + 4
+    assert arrivals.within(seconds) >= 0.75 * 20 * seconds
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("is_killed", [False, True], ids=["stopped", "killed"])
+def test_a_database_that_returns_is_waited_for(open_folder: Path, is_killed: bool) -> None:
+    """Nobody asks while it is away, nobody fails, the limits hold across it, and each process says it once."""
+    server = EmbeddedPostgres(open_folder / f"budget-{is_killed}", free_port(), fsync=False)
+    with server, recording(latency_s=0.1) as (url, arrivals):
+        migrate(server.dsn)
+        run = {"rate_per_s": RATE_PER_S, "in_flight": IN_FLIGHT, "processes": PROCESSES, "seconds": 8}
+        with asking(url, server.dsn, **run) as processes:
+            time.sleep(2)
+            if is_killed:
+                kill(server)
+            server.stop()
+            stopped = time.monotonic()
+            time.sleep(2)
+            returned = time.monotonic()
+            server.start()
+            said = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * PROCESSES
+    # Who had a slot when it went away may still use it
+    while_away = [at for at in arrivals.at if stopped + 1 < at < returned]
+    assert while_away == []
+    assert [at for at in arrivals.at if at > returned]
+    assert arrivals.busiest_second() <= RATE_PER_S * 1.1  # the server's own start is heard in the timing
+    assert arrivals.most_in_flight <= IN_FLIGHT
+    assert [text.count('"database.away"') for text in said] == [1] * PROCESSES
+    assert [text.count('"database.back"') for text in said] == [1] * PROCESSES
+
+
+async def test_a_database_that_stays_away_ends_the_waiting(open_folder: Path) -> None:
+    """Then the one who asks is told so, and never let out without a slot."""
+    budget = Budget(f"postgresql://postgres@127.0.0.1:{free_port()}/postgres", 50, 1, patience_s=0.5)
+    with pytest.raises(DatabaseAway, match=r"^the database has not answered for \d+ s \(.*refused.*\): start it again"):
+        async with budget.slot():
+            pytest.fail("a request went out without a slot")
 
 
 def test_all_processes_together_stay_within_the_rate(dsn: str) -> None:
@@ -180,6 +263,11 @@ def test_a_budget_of_nothing_is_refused(rate_per_s: float, in_flight: int) -> No
     """A budget that lets nothing through would wait for ever."""
     with pytest.raises(ValueError, match=f"needs a rate and a request in flight, was {rate_per_s} and {in_flight}"):
         Budget("", rate_per_s, in_flight)
+
+
+def kill(server: EmbeddedPostgres) -> None:
+    """Kill the server as a machine that runs out of memory does."""
+    os.kill(int((server.data_dir / "postmaster.pid").read_text(encoding="ascii").splitlines()[0]), signal.SIGKILL)
 
 
 def leases(conn: Any) -> int:
