@@ -99,12 +99,22 @@ def stored_blocks(
     return _blocks(family, [answer_of(exchange) for exchange in exchanges])
 
 
-def resolve_instrument(context: FetchContext, secid: str, now: dt.datetime | None = None) -> Instrument:
+def resolve_instrument(
+    context: FetchContext,
+    secid: str,
+    now: dt.datetime | None = None,
+    *,
+    board: str | None = None,
+    like: Instrument | None = None,
+) -> Instrument:
     """
-    Return the security *secid* on its primary board.
+    Return the security *secid* on *board*, or else on its primary board.
+
+    Args:
+        like: Whose board counts where the card names no single primary board: that of the code's successor.
 
     Raises:
-        BadInput: if there can be no such code, or the exchange does not know it.
+        BadInput: if there can be no such code, the exchange does not know it, or it is not said on which board.
     """
     unknown = BadInput(f"the exchange does not know {secid!r}: use its SECID, such as SBER, T or RU000A0JX0J2")
     try:
@@ -116,8 +126,28 @@ def resolve_instrument(context: FetchContext, secid: str, now: dt.datetime | Non
     boards = [row for row in card.blocks["boards"].records() if row["engine"] and row["market"]]
     if not boards:
         raise unknown
-    board = max(boards, key=lambda row: (row["is_primary"] or 0, row["is_traded"] or 0, row["history_till"] or ""))
-    return Instrument(board["engine"], board["market"], board["boardid"], board["secid"])
+    row = _board_of(secid, boards, board, like)
+    return Instrument(row["engine"], row["market"], row["boardid"], row["secid"])
+
+
+def _board_of(
+    secid: str, boards: Sequence[Mapping[str, Any]], board: str | None, like: Instrument | None
+) -> Mapping[str, Any]:
+    if board:
+        named = [row for row in boards if row["boardid"].upper() == board.upper()]
+        if not named:
+            raise BadInput(f"{secid} is not traded on {board}: its boards are {_named(secid, boards)}")
+        return named[0]
+    candidates = [row for row in boards if row["is_primary"]] or list(boards)
+    same = [row for row in candidates if like and row["boardid"] == like.board]
+    if len(candidates) > 1 and len(same) != 1:
+        count = sum(bool(row["is_primary"]) for row in boards) or "no"
+        raise BadInput(f"{secid} has {count} primary boards: say which one is meant, as {_named(secid, candidates)}")
+    return (same or candidates)[0]
+
+
+def _named(secid: str, boards: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{secid}@{row['boardid']} ({row['engine']}/{row['market']})" for row in boards)
 
 
 def predecessors(context: FetchContext, instrument: Instrument, now: dt.datetime | None = None) -> list[str]:

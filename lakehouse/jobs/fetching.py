@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,20 +12,23 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from lakehouse.bronze.borders import read_candle_borders
 from lakehouse.bronze.fetch import Failed, FetchContext, Landed, Outcome, Stopped, fetch_windows
 from lakehouse.bronze.prepare import instrument_windows, read_market_tables
 from lakehouse.bronze.reference import exchange_now, predecessors, resolve_instrument
 from lakehouse.bronze.window import Series, Window
 from lakehouse.database.connection import connect
-from lakehouse.jobs.queue import IngestRequest, enqueue, settle
+from lakehouse.iss.candles import Border
+from lakehouse.jobs.queue import BATCH, IngestRequest, enqueue, settle
 from lakehouse.jobs.reporting import AnnounceLanded, WindowProgress
 from lakehouse.market.errors import LakehouseError
-from lakehouse.market.instrument import Instrument
+from lakehouse.market.instrument import Instrument, parse_listing
+from lakehouse.market.timeframe import Timeframe
 
 log = structlog.get_logger()
 
-# Windows of one message: what a cancelled or dead worker leaves behind, and what Dask fans out at once.
-BATCH = 12
+# Of the instruments that could not be planned so many are named in the job's error; its report has them all
+_ERRORS_TOLD = 5
 
 
 def plan_ingest(context: FetchContext, job_id: int) -> None:
@@ -33,27 +36,29 @@ def plan_ingest(context: FetchContext, job_id: int) -> None:
     Plan the windows of an ingest and queue them, instrument by instrument.
 
     An instrument that the exchange does not know, or does not answer for, is written into the job's report; the others
-    go on. Running it again plans only what was not planned before.
+    go on. Running it again plans only what was not planned before; of a retried job, only what had failed.
     """
     context = _announcing(context)
     with connect(context.dsn, "lakehouse_app") as conn:
-        request = _begin(conn, job_id)
-        if request is None:
+        begun = _begin(conn, job_id)
+        if begun is None:
+            _end_if_cancelled(conn, job_id)
             return
+        request, listings = begun
         now = exchange_now(context)
         markets: set[tuple[str, str]] = set()
-        for secid in request.instruments:
+        for listing in listings:
             if _is_cancelled(conn, job_id):
                 break
-            if _is_planned(conn, job_id, secid):
+            if _is_planned(conn, job_id, listing):
                 continue
             try:
-                planned = _plan_instrument(context, secid, request, now, markets)
+                planned, note = _plan_instrument(context, listing, request, now, markets)
             except LakehouseError as error:
-                _note_error(conn, job_id, secid, str(error))
+                _note_error(conn, job_id, listing, str(error))
             else:
-                _queue_windows(conn, job_id, secid, planned)
-        conn.execute("UPDATE lake.job SET planned_at = now() WHERE job_id = %s", (job_id,))
+                _queue_windows(conn, job_id, listing, planned, note)
+        _end_planning(conn, job_id, len(request.instruments))
         enqueue(conn, "merge", {}, only_one=True)  # reference tables may have changed though no window was due
         settle(conn, [job_id])
 
@@ -64,6 +69,8 @@ def fetch_batch(context: FetchContext, job_id: int, window_ids: Sequence[int], s
     with connect(context.dsn, "lakehouse_app") as conn:
         taken = _take(conn, window_ids)
         if not taken:
+            _drop_cancelled(conn, window_ids)
+            settle(conn, [job_id])
             return
     outcomes = fetch_windows(
         context, [(window, WindowProgress(context.dsn, window_id)) for window_id, window in taken], scheduler
@@ -85,27 +92,85 @@ def _announcing(context: FetchContext) -> FetchContext:
     return replace(context, on_landed=AnnounceLanded(context.dsn))
 
 
-def _begin(conn: Connection[Any], job_id: int) -> IngestRequest | None:
+def _begin(conn: Connection[Any], job_id: int) -> tuple[IngestRequest, Sequence[str]] | None:
+    """Return what was asked, and the instruments to plan: all, or those that a retry is for."""
     row = conn.execute(
         """
         UPDATE lake.job SET state = 'running', started_at = coalesce(started_at, now())
-        WHERE job_id = %s AND state IN ('queued', 'running') AND planned_at IS NULL RETURNING params
+        WHERE job_id = %s AND state IN ('queued', 'running') AND planned_at IS NULL RETURNING params, report -> 'again'
         """,
         (job_id,),
     ).fetchone()
-    return IngestRequest.parse(row[0]) if row else None
+    if row is None:
+        return None
+    request = IngestRequest.parse(row[0])
+    return request, row[1] or request.instruments
+
+
+def _end_if_cancelled(conn: Connection[Any], job_id: int) -> None:
+    """Settle a job that was cancelled before a planner, or the successor of one that died, came to it."""
+    conn.execute(
+        "UPDATE lake.job SET planned_at = now() WHERE job_id = %s AND state = 'cancelling' AND planned_at IS NULL",
+        (job_id,),
+    )
+    settle(conn, [job_id])
+
+
+def _end_planning(conn: Connection[Any], job_id: int, instruments: int) -> None:
+    row = conn.execute(
+        "SELECT coalesce(report -> 'errors', '[]') FROM lake.job WHERE job_id = %s", (job_id,)
+    ).fetchone()
+    messages = [each["message"] for each in row[0]] if row else []
+    told = None
+    if messages:
+        rest = len(messages) - _ERRORS_TOLD
+        more = [f"and {rest} more"] if rest > 0 else []
+        told = f"{len(messages)} of {instruments} instruments failed: {'; '.join([*messages[:_ERRORS_TOLD], *more])}"
+    conn.execute(
+        "UPDATE lake.job SET planned_at = now(), report = report - 'again', error = %s WHERE job_id = %s",
+        (told, job_id),
+    )
 
 
 def _plan_instrument(
-    context: FetchContext, secid: str, request: IngestRequest, now: dt.datetime, markets: set[tuple[str, str]]
-) -> list[Window]:
-    instrument = resolve_instrument(context, secid, now)
+    context: FetchContext, listing: str, request: IngestRequest, now: dt.datetime, markets: set[tuple[str, str]]
+) -> tuple[list[Window], str]:
+    """Return the windows that are due, and what is to be said about the span asked."""
+    secid, board = parse_listing(listing)
+    instrument = resolve_instrument(context, secid, now, board=board)
     if (instrument.engine, instrument.market) not in markets:
         read_market_tables(context, instrument.engine, instrument.market, now)
         markets.add((instrument.engine, instrument.market))
-    # A series is comparable across renames only with the candles of its former codes.
-    former = [resolve_instrument(context, code, now) for code in predecessors(context, instrument, now)]
-    return [window for each in (*former, instrument) for window in _windows_of(context, each, request, now)]
+    # A series is comparable across renames only with the candles of its former codes, on their main boards
+    codes = [] if board else predecessors(context, instrument, now)
+    former = [resolve_instrument(context, code, now, like=instrument) for code in codes]
+    windows = [window for each in (*former, instrument) for window in _windows_of(context, each, request, now)]
+    borders = [read_candle_borders(context, each, now) for each in (*former, instrument)]
+    return windows, _beyond_borders(request, borders)
+
+
+def _beyond_borders(request: IngestRequest, borders: Sequence[Mapping[Timeframe, Border]]) -> str:
+    """Say which part of the span asked lies where the exchange has no candles; empty if none does."""
+    said = []
+    for timeframe in request.timeframes:
+        known = [border[timeframe] for border in borders if timeframe in border]
+        if not known:
+            said.append(f"the exchange has no {timeframe} candles")
+            continue
+        first, last = min(border.begin.date() for border in known), max(border.end.date() for border in known)
+        if part := _cut_off(request.from_, request.till, timeframe.period_start(first), last):
+            said.append(f"{timeframe} asked {part}")
+    return "; ".join(said)
+
+
+def _cut_off(from_: dt.date | None, till: dt.date | None, first: dt.date, last: dt.date) -> str:
+    if from_ and from_ > last:
+        return f"from {from_}, the exchange has none after {last}"
+    if till and till < first:
+        return f"till {till}, the exchange has none before {first}"
+    if (from_ and from_ < first) or (till and till > last):
+        return f"{from_ or 'start'}..{till or 'now'}, the exchange has {first}..{last}: cut to that"
+    return ""
 
 
 def _windows_of(
@@ -136,17 +201,19 @@ def _is_planned(conn: Connection[Any], job_id: int, secid: str) -> bool:
 
 def _note_error(conn: Connection[Any], job_id: int, secid: str, message: str) -> None:
     log.warning("jobs.instrument_not_planned", job_id=job_id, secid=secid, error=message)
+    text = message if message.startswith(secid) else f"{secid}: {message}"
     conn.execute(
         """
-        UPDATE lake.job SET error = coalesce(error || '; ', '') || %s, report = jsonb_set(
-            coalesce(report, '{}'), '{errors}', coalesce(report -> 'errors', '[]') || %s::jsonb)
+        UPDATE lake.job SET report = jsonb_set(coalesce(report, '{}'), '{errors}', (
+            SELECT coalesce(jsonb_agg(e), '[]') FROM jsonb_array_elements(coalesce(report -> 'errors', '[]')) e
+            WHERE e ->> 'secid' <> %s) || %s::jsonb)
         WHERE job_id = %s
         """,
-        (message, Jsonb([{"secid": secid, "message": message}]), job_id),
+        (secid, Jsonb([{"secid": secid, "message": text}]), job_id),
     )
 
 
-def _queue_windows(conn: Connection[Any], job_id: int, secid: str, planned: Sequence[Window]) -> None:
+def _queue_windows(conn: Connection[Any], job_id: int, secid: str, planned: Sequence[Window], note: str) -> None:
     with conn.transaction():
         # Cancelling takes the same lock: a job gets no windows after the ones that waited were cancelled.
         row = conn.execute("SELECT cancel_requested FROM lake.job WHERE job_id = %s FOR UPDATE", (job_id,)).fetchone()
@@ -157,11 +224,12 @@ def _queue_windows(conn: Connection[Any], job_id: int, secid: str, planned: Sequ
             enqueue(conn, "fetch", {"job_id": job_id, "window_ids": ids[first : first + BATCH]})
         conn.execute(
             """
-            UPDATE lake.job SET report = jsonb_set(coalesce(report, '{}'), '{planned}',
-                coalesce(report -> 'planned', '{}') || jsonb_build_object(%s::text, %s::int))
+            UPDATE lake.job SET report = coalesce(report, '{}') || jsonb_build_object(
+                'planned', coalesce(report -> 'planned', '{}') || jsonb_build_object(%s::text, %s::int),
+                'notes', coalesce(report -> 'notes', '{}') || jsonb_strip_nulls(jsonb_build_object(%s::text, %s::text)))
             WHERE job_id = %s
             """,
-            (secid, len(ids), job_id),
+            (secid, len(ids), secid, note or None, job_id),
         )
 
 
@@ -213,6 +281,17 @@ def _take(conn: Connection[Any], window_ids: Sequence[int]) -> list[tuple[int, W
         for row in rows
     ]
     return sorted(taken)
+
+
+def _drop_cancelled(conn: Connection[Any], window_ids: Sequence[int]) -> None:
+    """Let go of windows of a cancelled job whose worker died while it read them: their message came again."""
+    conn.execute(
+        """
+        UPDATE lake.job_window w SET state = 'cancelled', updated_at = now() FROM lake.job j
+        WHERE w.window_id = ANY(%s) AND w.state IN ('queued', 'running') AND j.job_id = w.job_id AND j.cancel_requested
+        """,
+        (list(window_ids),),
+    )
 
 
 def _record(conn: Connection[Any], window_id: int, outcome: Outcome) -> None:

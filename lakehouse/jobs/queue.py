@@ -10,60 +10,20 @@ import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, LiteralString
+from typing import Any, LiteralString
 
 from psycopg import Connection, errors
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lakehouse.jobs.request import IngestRequest as IngestRequest
 from lakehouse.market.errors import BadInput
-from lakehouse.market.instrument import parse_secid
-from lakehouse.market.timeframe import Timeframe
 
 # Queue of each step: `io` workers run the handlers, the `spark` worker runs one job at a time on a warm session.
 QUEUE = {"ingest": "io", "fetch": "io", "landed": "io", "merge": "spark", "publish": "spark", "rebuild": "spark"}
 
-FIRST_DATE = dt.date(1990, 1, 1)
-MAX_INSTRUMENTS = 1000
-
-
-def _parsed_secid(text: str) -> str:
-    try:
-        return parse_secid(text.strip())
-    except BadInput as error:
-        raise ValueError(str(error)) from None
-
-
-class IngestRequest(BaseModel):
-    """What to read from the exchange: instruments by timeframes, Moscow dates, both inclusive."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    instruments: list[Annotated[str, AfterValidator(_parsed_secid)]] = Field(min_length=1, max_length=MAX_INSTRUMENTS)
-    timeframes: list[Timeframe] = Field(default=[Timeframe.DAY], min_length=1)
-    from_: dt.date | None = Field(default=None, alias="from")
-    till: dt.date | None = None
-    reread: bool = False
-
-    @model_validator(mode="after")
-    def _dates_in_order(self) -> IngestRequest:
-        if self.from_ and self.from_ < FIRST_DATE:
-            raise ValueError(f"from {self.from_} lies before {FIRST_DATE}: the exchange did not exist")
-        if self.from_ and self.till and self.till < self.from_:
-            raise ValueError(f"till {self.till} lies before from {self.from_}")
-        if self.reread and not self.from_:
-            raise ValueError("a re-read needs from: say the first date to read again")
-        return self
-
-    @classmethod
-    def parse(cls, document: object) -> IngestRequest:
-        """Read a request from a JSON *document*; raise BadInput with one sentence for each thing that is wrong."""
-        try:
-            return cls.model_validate(document)
-        except ValidationError as error:
-            problems = (f"{'.'.join(map(str, item['loc'])) or 'request'}: {item['msg']}" for item in error.errors())
-            raise BadInput("; ".join(problem.replace("Value error, ", "") for problem in problems)) from None
+# Windows of one message: what a cancelled or dead worker leaves behind, and what Dask fans out at once.
+BATCH = 12
 
 
 @dataclass(frozen=True)
@@ -71,7 +31,9 @@ class Job:
     """
     A job and how far it is: counts of windows, and of pages and rows read from the exchange so far.
 
-    A window is done when it lies in Bronze, then merged into Silver, then published in PostgreSQL.
+    A window is done when it lies in Bronze, then merged into Silver, then published in PostgreSQL. Until *planned_at*
+    windows are still being added. *report* names under `errors` the instruments that could not be planned, under
+    `notes` what was cut off of the span asked. Windows done, pages and rows never get fewer, whatever is read again.
     """
 
     job_id: int
@@ -83,6 +45,7 @@ class Job:
     error: str | None
     created_at: dt.datetime
     started_at: dt.datetime | None
+    planned_at: dt.datetime | None
     finished_at: dt.datetime | None
     windows_total: int
     windows_done: int
@@ -99,10 +62,26 @@ class Job:
         return self.state in ("done", "failed", "cancelled")
 
     @property
+    def windows_over(self) -> int:
+        """Windows of which nothing is left to do."""
+        return self.windows_done + self.windows_failed + self.windows_cancelled
+
+    @property
+    def why_failed(self) -> str | None:
+        """What went wrong and what to do, in one line; None if nothing did."""
+        said = [self.error] if self.error else []
+        if self.windows_failed:
+            said.append(f"{self.windows_failed} of {self.windows_total} windows failed")
+        if not said:
+            return None
+        again = f"; all else landed. See `lakehouse jobs show {self.job_id}`, then: lakehouse jobs retry {self.job_id}"
+        return "; ".join(said) + (again if self.is_over else "")
+
+    @property
     def seconds_left(self) -> float | None:
         """Return the time left at the pace so far, in seconds; None while the pace is unknown."""
-        over = self.windows_done + self.windows_failed + self.windows_cancelled
-        if self.is_over or not over or self.started_at is None:
+        over = self.windows_over
+        if self.is_over or not over or self.started_at is None or self.planned_at is None:
             return None
         elapsed = (dt.datetime.now(dt.UTC) - self.started_at).total_seconds()
         return elapsed / over * (self.windows_total - over)
@@ -170,12 +149,13 @@ def submit_ingest(conn: Connection[Any], request: IngestRequest, requested_by: s
 
 _JOB: LiteralString = """
     SELECT j.job_id, j.kind, j.state, j.requested_by, j.params, coalesce(j.report, '{}') AS report, j.error,
-        j.created_at, j.started_at, j.finished_at,
+        j.created_at, j.started_at, j.planned_at, j.finished_at,
         count(w.window_id)::int AS windows_total,
         count(*) FILTER (WHERE w.state = 'landed')::int AS windows_done,
         count(*) FILTER (WHERE w.state = 'failed')::int AS windows_failed,
         count(*) FILTER (WHERE w.state = 'cancelled')::int AS windows_cancelled,
-        count(o.merged_at)::int AS windows_merged, count(o.published_at)::int AS windows_published,
+        count(o.merged_at) FILTER (WHERE w.state = 'landed')::int AS windows_merged,
+        count(o.published_at) FILTER (WHERE w.state = 'landed')::int AS windows_published,
         coalesce(sum(w.pages), 0)::int AS pages, coalesce(sum(w.rows), 0)::int AS rows
     FROM lake.job j LEFT JOIN lake.job_window w USING (job_id) LEFT JOIN lake.bronze_object o USING (object_key)
 """
@@ -233,28 +213,58 @@ def cancel(conn: Connection[Any], job_id: int) -> str:
 
 
 def retry_failed(conn: Connection[Any], job_id: int | None = None) -> list[int]:
-    """Queue exactly the windows that failed, of one job or of all; return the jobs they belong to."""
+    """
+    Queue again exactly what failed, of one job or of all; return the jobs that go on.
+
+    That is: windows that failed, or that a job which failed as a whole left undone; instruments whose planning failed,
+    be it for the exchange or for their name; and planning, merging or publishing that was given up. What was cancelled
+    stays so. Raises BadInput when there is no such job.
+    """
     with conn.transaction():
-        rows = conn.execute(
-            """
-            UPDATE lake.job_window SET state = 'queued', error = NULL, updated_at = now()
-            WHERE state = 'failed' AND job_id = coalesce(%s, job_id) RETURNING job_id, window_id
-            """,
-            (job_id,),
-        ).fetchall()
-        window_ids: dict[int, list[int]] = {}
-        for owner, window_id in rows:
-            window_ids.setdefault(owner, []).append(window_id)
-        for owner, ids in window_ids.items():
-            conn.execute(
-                """
-                UPDATE lake.job SET state = 'running', cancel_requested = false, finished_at = NULL, error = NULL
-                WHERE job_id = %s
-                """,
-                (owner,),
-            )
-            enqueue(conn, "fetch", {"job_id": owner, "window_ids": ids})
-    return sorted(window_ids)
+        if job_id is not None and conn.execute("SELECT FROM lake.job WHERE job_id = %s", (job_id,)).fetchone() is None:
+            raise BadInput(f"there is no job {job_id}: `lakehouse jobs` lists them")
+        found = conn.execute(_FAILED, {"job_id": job_id}).fetchall()
+        for owner, window_ids, secids, is_unplanned, is_unpublished in found:
+            _resume(conn, owner, window_ids, secids)
+            if secids or is_unplanned:
+                enqueue(conn, "ingest", {"job_id": owner})
+            if is_unpublished:
+                enqueue(conn, "merge", {}, only_one=True)
+            for first in range(0, len(window_ids), BATCH):
+                enqueue(conn, "fetch", {"job_id": owner, "window_ids": window_ids[first : first + BATCH]})
+    return [row[0] for row in found]
+
+
+_FAILED: LiteralString = """
+    SELECT * FROM (
+        SELECT j.job_id,
+            ARRAY(SELECT w.window_id FROM lake.job_window w WHERE w.job_id = j.job_id AND (w.state = 'failed'
+                OR j.state = 'failed' AND w.state IN ('queued', 'running')) ORDER BY w.window_id) AS window_ids,
+            ARRAY(SELECT e ->> 'secid' FROM jsonb_array_elements(coalesce(j.report -> 'errors', '[]')) e
+                WHERE j.planned_at IS NOT NULL) AS secids,
+            j.state = 'failed' AND j.planned_at IS NULL AS is_unplanned,
+            j.state = 'failed' AND EXISTS (SELECT FROM lake.job_window w JOIN lake.bronze_object o USING (object_key)
+                WHERE w.job_id = j.job_id AND o.published_at IS NULL) AS is_unpublished
+        FROM lake.job j WHERE j.job_id = coalesce(%(job_id)s, j.job_id) ORDER BY j.job_id FOR UPDATE) f
+    WHERE cardinality(window_ids) + cardinality(secids) > 0 OR is_unplanned OR is_unpublished
+"""
+
+
+def _resume(conn: Connection[Any], job_id: int, window_ids: Sequence[int], secids: Sequence[str]) -> None:
+    conn.execute(
+        "UPDATE lake.job_window SET state = 'queued', error = NULL, updated_at = now() WHERE window_id = ANY(%s)",
+        (list(window_ids),),
+    )
+    conn.execute(
+        """
+        UPDATE lake.job SET state = 'running', cancel_requested = false, finished_at = NULL, error = NULL,
+            started_at = coalesce(started_at, now()), planned_at = CASE WHEN %(secids)s = '[]' THEN planned_at END,
+            report = CASE WHEN %(secids)s = '[]' THEN report
+                ELSE report - 'errors' || jsonb_build_object('again', %(secids)s) END
+        WHERE job_id = %(job_id)s
+        """,
+        {"job_id": job_id, "secids": Jsonb(list(secids))},
+    )
 
 
 def settle(conn: Connection[Any], job_ids: Sequence[int] | None = None) -> list[int]:

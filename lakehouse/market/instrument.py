@@ -9,14 +9,31 @@ from dataclasses import dataclass
 from lakehouse.market.errors import BadInput
 
 # T, X5, SiZ5, RU000A0JX0J2, VEON-RX, USD000UTSTOM and Si-12.17 are all codes of the exchange.
-_SECID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,35}")
+_SECID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,35}")
+_BOARD = re.compile(r"[A-Za-z0-9]{1,12}")
+_SHOWN = 40
 
 
 def parse_secid(text: str) -> str:
     """Return *text* as a secid; raise BadInput if the exchange could not have such a code."""
     if not _SECID.fullmatch(text):
-        raise BadInput(f"{text!r} is not a ticker: use the exchange's SECID, such as SBER, T or RU000A0JX0J2")
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        raise BadInput(f"{shown!r} is not a ticker: use the exchange's SECID, such as SBER, T or RU000A0JX0J2")
     return text
+
+
+def parse_listing(text: str) -> tuple[str, str | None]:
+    """
+    Return secid and board of ``SECID`` (its primary board: None) or ``SECID@BOARD``.
+
+    Raises:
+        BadInput: if the exchange could not have such a code or board.
+    """
+    secid, at, board = text.partition("@")
+    if at and not _BOARD.fullmatch(board):
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        raise BadInput(f"{shown!r} names no board: write SECID@BOARD, such as SBER@TQBR, or the SECID alone")
+    return parse_secid(secid), board.upper() if at else None
 
 
 @dataclass(frozen=True, order=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
+from psycopg.types.json import Jsonb
 
 from lakehouse.database.connection import connect
 from lakehouse.jobs import queue
@@ -140,14 +141,7 @@ def test_a_job_is_not_over_before_it_is_planned(conn: Connection[Any]) -> None:
 def test_a_job_is_over_when_what_it_landed_is_published(conn: Connection[Any]) -> None:
     """A user who is told `done` finds the candles."""
     job_id = planned_job(conn, ["landed"])
-    conn.execute(
-        """
-        INSERT INTO lake.bronze_object (object_key, family, engine, market, board, secid, timeframe, span, complete,
-            fetched_at, rows, pages, end_proof)
-        VALUES ('iss/0', 'candles', 'stock', 'shares', 'TQBR', 'SBER', '1d', '[2024-01-01,2024-02-01)', true,
-            now(), 1, 1, 'empty page')
-        """
-    )
+    landed_object(conn)
     assert queue.settle(conn) == []
     conn.execute("UPDATE lake.bronze_object SET merged_at = now()")
     assert queue.settle(conn) == []
@@ -186,6 +180,98 @@ def test_a_retry_takes_a_cancel_back(conn: Connection[Any]) -> None:
     assert job.state == "done"
 
 
+def test_a_retry_of_no_job_is_refused(conn: Connection[Any]) -> None:
+    """The message says where the jobs are."""
+    with pytest.raises(BadInput, match=r"^there is no job 77: `lakehouse jobs` lists them$"):
+        queue.retry_failed(conn, 77)
+
+
+def test_a_retry_takes_instruments_whose_planning_failed(conn: Connection[Any]) -> None:
+    """They are planned again and no others, not even those that a cancel left unplanned."""
+    job_id = planned_job(conn, ["landed"])
+    errors = '{"errors": [{"secid": "XXXX", "message": "no such"}], "planned": {"SBER": 1}}'
+    conn.execute("UPDATE lake.job SET report = %s::jsonb, error = 'no such', params = %s", (errors, Jsonb({})))
+    queue.settle(conn)
+    assert queue.retry_failed(conn) == [job_id]
+    assert waiting(conn) == [("io", "ingest", {"job_id": job_id})]
+    job = queue.job(conn, job_id)
+    assert job is not None
+    assert (job.state, job.error, job.planned_at) == ("running", None, None)
+    assert job.report == {"again": ["XXXX"], "planned": {"SBER": 1}}
+
+
+@pytest.mark.parametrize(
+    ("windows", "planned", "messages"),
+    [
+        (["landed", "queued", "running"], True, ["fetch"]),
+        (["landed"], False, ["ingest"]),
+        ([], False, ["ingest"]),
+    ],
+)
+def test_a_retry_takes_what_a_job_that_was_given_up_left(
+    conn: Connection[Any], windows: list[str], planned: bool, messages: list[str]
+) -> None:
+    """A step that failed for good left windows unread, or instruments unplanned: they are what failed."""
+    job_id = planned_job(conn, windows)
+    if not planned:
+        conn.execute("UPDATE lake.job SET planned_at = NULL")
+    queue.fail_unfinished(conn, "fetch failed 4 times: no connection", job_id)
+    assert queue.retry_failed(conn, job_id) == [job_id]
+    assert [task for _, task, _ in waiting(conn)] == messages
+    assert set(states(conn, job_id)) <= {"landed", "queued"}
+
+
+def test_a_retry_merges_what_landed_when_the_merge_was_given_up(conn: Connection[Any]) -> None:
+    """Nothing is read again: what landed waits for Silver."""
+    job_id = planned_job(conn, ["landed"])
+    landed_object(conn)
+    queue.fail_unfinished(conn, "merge failed 4 times: no space left")
+    assert queue.retry_failed(conn) == [job_id]
+    assert [task for _, task, _ in waiting(conn)] == ["merge"]
+
+
+def test_a_retry_leaves_alone_what_did_not_fail(conn: Connection[Any]) -> None:
+    """Jobs that are done, cancelled or running without a failure are not touched."""
+    done, running = planned_job(conn, ["landed"]), planned_job(conn, ["running"])
+    queue.settle(conn)
+    cancelled = planned_job(conn, ["queued"])
+    queue.cancel(conn, cancelled)
+    assert queue.retry_failed(conn) == []
+    found = [queue.job(conn, job_id) for job_id in (done, running, cancelled)]
+    assert [job.state for job in found if job] == ["done", "running", "cancelled"]
+    assert waiting(conn) == []
+
+
+def test_progress_never_goes_backwards(conn: Connection[Any]) -> None:
+    """A window that failed after pages, is queued again and read with fewer pages, takes nothing back."""
+    job_id = planned_job(conn, ["landed", "failed"])
+    conn.execute("UPDATE lake.job_window SET pages = 3, rows = 1200")
+    shown = [progress(conn, job_id)]
+    queue.retry_failed(conn, job_id)
+    shown.append(progress(conn, job_id))
+    conn.execute("UPDATE lake.job_window SET state = 'running', attempts = attempts + 1 WHERE state = 'queued'")
+    shown.append(progress(conn, job_id))
+    conn.execute("UPDATE lake.job_window SET state = 'landed' WHERE state = 'running'")
+    shown.append(progress(conn, job_id))
+    assert shown == [(1, 6, 2400), (1, 6, 2400), (1, 6, 2400), (2, 6, 2400)]
+
+
+def test_a_job_says_what_failed_and_what_to_do(conn: Connection[Any]) -> None:
+    """Instruments and windows that failed, in one line, with the command that shows and the one that repeats."""
+    job_id = planned_job(conn, ["landed", "failed"])
+    conn.execute("UPDATE lake.job SET error = '1 of 2 instruments failed: XXXX: no such'")
+    queue.settle(conn)
+    job = queue.job(conn, job_id)
+    assert job is not None
+    assert job.why_failed == (
+        "1 of 2 instruments failed: XXXX: no such; 1 of 2 windows failed; all else landed. "
+        f"See `lakehouse jobs show {job_id}`, then: lakehouse jobs retry {job_id}"
+    )
+    done = queue.job(conn, planned_job(conn, ["landed"]))
+    assert done is not None
+    assert done.why_failed is None
+
+
 def test_time_left_is_by_the_pace_so_far(conn: Connection[Any]) -> None:
     """A quarter done in a minute leaves three; nothing is said before the first window is over, and after the last."""
     job_id = planned_job(conn, ["landed", "running", "queued", "queued"])
@@ -213,32 +299,66 @@ def test_a_request_has_defaults() -> None:
     assert (request.from_, request.till, request.reread) == (None, None, False)
 
 
+def test_what_is_named_twice_is_read_once() -> None:
+    """Tickers and timeframes count once, in the order named; a board is kept with its ticker."""
+    request = IngestRequest.parse(
+        {"instruments": ["SBER", "GAZP@smal", "SBER", "GAZP@SMAL"], "timeframes": ["1h", "1d", "1h"]}
+    )
+    assert request.instruments == ["SBER", "GAZP@SMAL"]
+    assert request.timeframes == [Timeframe.HOUR, Timeframe.DAY]
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (None, "^request: "),
-        ([], "^request: "),
-        ({}, "^instruments: Field required$"),
-        ({"instruments": []}, "^instruments: List should have at least 1 item"),
-        ({"instruments": ["SBER"] * 1001}, "^instruments: List should have at most 1000 items"),
+        (None, "^request: must be an object with the fields instruments, timeframes, from, till, reread, was None$"),
+        ([], r"^request: must be an object with the fields .*, was \[\]$"),
+        ({}, "^instruments: is missing$"),
+        ({"instruments": []}, "^instruments: is empty: name at least one$"),
+        ({"instruments": "SBER"}, "^instruments: must be a list, was 'SBER'$"),
+        ({"instruments": {"SBER": 1}}, "^instruments: must be a list, was {'SBER': 1}$"),
+        ({"instruments": [7]}, "^instruments.0: must be a text, was 7$"),
+        ({"instruments": [None, ["SBER"]]}, r"^instruments.0: must be a text, was None; instruments.1: must be a text"),
+        ({"instruments": ["SBER"] * 10_000}, "^instruments: 10,000 were given, at most 1,000 are taken at once: split"),
+        ({"instruments": ["a b"] * 900}, "^instruments.0: 'a b' is not .*; instruments.4: .*; and 895 more in 'instr"),
         ({"instruments": ["SBER", "a b"]}, "^instruments.1: 'a b' is not a ticker: use the exchange's SECID"),
-        ({"instruments": ["SBER"], "timeframes": []}, "^timeframes: List should have at least 1 item"),
-        ({"instruments": ["SBER"], "timeframes": ["2d"]}, "^timeframes.0: Input should be '1m'"),
-        ({"instruments": ["SBER"], "from": "yesterday"}, "^from: Input should be a valid date"),
-        ({"instruments": ["SBER"], "from": "1989-12-31"}, "^request: from 1989-12-31 lies before 1990-01-01"),
+        ({"instruments": ["x" * 9999]}, r"^instruments.0: 'x{40}\.\.\.' is not a ticker: use"),
+        ({"instruments": ["SBER@"]}, "^instruments.0: 'SBER@' names no board: write SECID@BOARD, such as SBER@TQBR"),
+        ({"instruments": ["SBER@A@B"]}, "^instruments.0: 'SBER@A@B' names no board"),
+        ({"instruments": ["@TQBR"]}, "^instruments.0: '' is not a ticker"),
+        ({"instruments": ["SBER"], "timeframes": []}, "^timeframes: is empty: name at least one$"),
+        (
+            {"instruments": ["SBER"], "timeframes": ["5m"]},
+            "^timeframes.0: timeframe '5m' is not one of 1m, 10m, 1h, 1d,",
+        ),
+        ({"instruments": ["SBER"], "timeframes": [24]}, "^timeframes.0: a timeframe is a text, one of 1m, 10m"),
+        ({"instruments": ["SBER"], "from": "yesterday"}, "^from: 'yesterday' is not a date: write YYYY-MM-DD$"),
+        ({"instruments": ["SBER"], "from": "2024-02-30"}, "^from: there is no day 2024-02-30$"),
+        ({"instruments": ["SBER"], "from": "0000-01-01"}, "^from: there is no day 0000-01-01$"),
+        ({"instruments": ["SBER"], "from": 20240101}, "^from: 20240101 is not a date: write YYYY-MM-DD$"),
+        ({"instruments": ["SBER"], "from": "1704067200"}, "^from: '1704067200' is not a date: write YYYY-MM-DD$"),
+        ({"instruments": ["SBER"], "till": True}, "^till: True is not a date: write YYYY-MM-DD$"),
+        ({"instruments": ["SBER"], "from": "1989-12-31"}, "^request: from 1989-12-31 lies before 1990-01-01: the exch"),
+        ({"instruments": ["SBER"], "till": "1989-12-31"}, "^request: till 1989-12-31 lies before 1990-01-01: the exch"),
+        (
+            {"instruments": ["SBER"], "till": "9999-12-31"},
+            "^request: till 9999-12-31 lies after 2999-12-31: leave till",
+        ),
         (
             {"instruments": ["SBER"], "from": "2024-01-02", "till": "2024-01-01"},
-            "^request: till 2024-01-01 lies before from 2024-01-02$",
+            "^request: till 2024-01-01 lies before from 2024-01-02: swap them$",
         ),
         (
             {"instruments": ["SBER"], "reread": True},
             "^request: a re-read needs from: say the first date to read again$",
         ),
-        ({"instruments": ["SBER"], "form": "2024-01-01"}, "^form: Extra inputs are not permitted$"),
+        ({"instruments": ["SBER"], "reread": "yes"}, "^reread: must be true or false, was 'yes'$"),
         (
-            {"instruments": [""], "till": "x"},
-            "^instruments.0: '' is not a ticker.*; till: Input should be a valid date",
+            {"instruments": ["SBER"], "form": "2024-01-01"},
+            "^form: there is no such field; the fields are instruments, timeframes, from, till, reread$",
         ),
+        ({"instruments": ["SBER"], "a\0b": 1}, r"^'a\\x00b': there is no such field"),
+        ({"instruments": [""], "till": "x"}, "^instruments.0: '' is not a ticker.*; till: 'x' is not a date"),
     ],
 )
 def test_a_request_that_cannot_be_is_refused(document: object, message: str) -> None:
@@ -266,6 +386,25 @@ def planned_job(conn: Connection[Any], window_states: list[str]) -> int:
             (row[0], dt.date(2024, 1, 1 + number), state, f"iss/{number}" if state == "landed" else None),
         )
     return int(row[0])
+
+
+def landed_object(conn: Connection[Any]) -> None:
+    """Put the object of the first window into the ledger, unmerged."""
+    conn.execute(
+        """
+        INSERT INTO lake.bronze_object (object_key, family, engine, market, board, secid, timeframe, span, complete,
+            fetched_at, rows, pages, end_proof)
+        VALUES ('iss/0', 'candles', 'stock', 'shares', 'TQBR', 'SBER', '1d', '[2024-01-01,2024-02-01)', true,
+            now(), 1, 1, 'empty page')
+        """
+    )
+
+
+def progress(conn: Connection[Any], job_id: int) -> tuple[int, int, int]:
+    """Return what a job shows: windows done, pages and rows."""
+    job = queue.job(conn, job_id)
+    assert job is not None
+    return job.windows_done, job.pages, job.rows
 
 
 def states(conn: Connection[Any], job_id: int) -> list[str]:
