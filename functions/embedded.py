@@ -18,6 +18,7 @@ from functions import context
 from functions.app import app, fetch, ingest_step, landed
 from functions.host import wsgi_app
 from lakehouse.jobs.consumer import consume
+from lakehouse.jobs.recovery import recover
 from lakehouse.lifeline import end_with_parent
 from lakehouse.logs import configure_logs
 from lakehouse.market.errors import LakehouseError
@@ -38,7 +39,9 @@ def storage_event(bucket: str, object_key: str) -> dict[str, Any]:
 
 
 def run_worker() -> None:
-    """Serve the queue `io` until told to stop."""
+    """Take up what a worker that died left, then serve the queue `io` until told to stop."""
+    with context.pool().connection() as conn:
+        recover(conn, context.fetching().store())
     consume(
         context.dsn(),
         "io",

@@ -98,7 +98,7 @@ def encode_object(exchanges: Iterable[Exchange], trailer: Trailer, prefix: str =
     """Return the key and the bytes of an object; equal contents give equal keys."""
     lines = b"\n".join([*map(_exchange_line, exchanges), orjson.dumps({"trailer": _trailer_fields(trailer)}), b""])
     name = f"{trailer.fetched_at:%Y%m%dT%H%M%SZ}-{hashlib.sha256(lines).hexdigest()[:16]}.jsonl.gz"
-    return f"{_folder(prefix, trailer.window)}/{name}", gzip.compress(lines, _GZIP_LEVEL, mtime=0)
+    return f"{object_folder(trailer.window, prefix)}/{name}", gzip.compress(lines, _GZIP_LEVEL, mtime=0)
 
 
 def decode_object(body: bytes) -> BronzeObject:
@@ -126,7 +126,21 @@ def decode_trailer(body: bytes) -> Trailer:
         ) from error
 
 
-def _folder(prefix: str, window: Window) -> str:
+def trailer_under(key: str, body: bytes) -> Trailer:
+    """Return what *body* proves; raise BronzeCorrupt also if it is not the object that *key* names."""
+    trailer = decode_trailer(body)
+    folder, _, name = key.rpartition("/")
+    digest = hashlib.sha256(gzip.decompress(body)).hexdigest()[:16]
+    if folder != object_folder(trailer.window) or not name.endswith(f"-{digest}.jsonl.gz"):
+        raise BronzeCorrupt(
+            f"what lies under {key} is another object, of {trailer.window} with the hash {digest}: "
+            "restore it from a copy, or remove it and fetch its window again"
+        )
+    return trailer
+
+
+def object_folder(window: Window, prefix: str = "iss") -> str:
+    """Return the folder of keys in which all objects of *window* lie."""
     series = window.series
     parts = (series.family, series.engine, series.market, series.board, series.secid, series.timeframe)
     span = f"{format_from(window.from_at)}_{window.till}"

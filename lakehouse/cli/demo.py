@@ -84,8 +84,8 @@ def _load(platform: Platform) -> list[Job]:
         job_ids: list[int] = []
         for document in demo_ingests(platform.plan):
             job_ids.append(api.post("/v1/ingest", document)["job_id"])
-        jobs = watch(conn, platform, job_ids)
-        wait_until_idle(conn, platform)
+    jobs = watch(platform, job_ids)
+    wait_until_idle(platform.dsn, platform)
     for job in jobs:
         if job.state != "done":
             raise LakehouseError(f"job {job.job_id} {job.state}: {job.error or f'{job.windows_failed} windows failed'}")

@@ -14,6 +14,7 @@ from psycopg import Connection
 from lakehouse.bronze.ledger import rebuild as rebuild_ledger
 from lakehouse.cli.options import data_option, ending_on_sigterm
 from lakehouse.database.connection import connect
+from lakehouse.database.outage import shared
 from lakehouse.jobs.queue import enqueue
 from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.settings import load_settings
@@ -98,12 +99,12 @@ def _rebuild(dsn: str, station: str, bronze_url: str, platform: Platform | None)
         row = conn.execute("SELECT now()").fetchone()
         since = row[0] if row else None
         enqueue(conn, "rebuild", {"station": station})
-        while not (done := _finished(conn, station, since)):
-            _raise_if_failed(conn, station, since)
-            if platform:
-                platform.check()
-            time.sleep(_POLL_S)
-        wait_until_idle(conn, platform)
+    while not (done := shared(dsn).run(lambda conn: _finished(conn, station, since))):
+        shared(dsn).run(lambda conn: _raise_if_failed(conn, station, since))
+        if platform:
+            platform.check()
+        time.sleep(_POLL_S)
+    wait_until_idle(dsn, platform)
     click.echo(f"{station}: rebuilt in {done[0]:.1f} s")
 
 
@@ -126,10 +127,10 @@ def _raise_if_failed(conn: Connection[Any], station: str, since: Any) -> None:
         raise LakehouseError(f"rebuild {station} failed: see logs/spark.log in the data folder")
 
 
-def wait_until_idle(conn: Connection[Any], platform: Platform | None) -> None:
+def wait_until_idle(dsn: str, platform: Platform | None) -> None:
     """Return when no message waits or is being worked on."""
     busy = "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing'))"
-    while (row := conn.execute(busy).fetchone()) and row[0]:
+    while shared(dsn).run(lambda conn: conn.execute(busy).fetchone()) == (True,):
         if platform:
             platform.check()
         time.sleep(_POLL_S)

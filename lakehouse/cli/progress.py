@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from lakehouse.database.outage import shared
 from lakehouse.jobs import queue
 from lakehouse.up import Platform
 
@@ -22,8 +23,8 @@ _BARS = (
 )
 
 
-def watch(conn: Connection[Any], platform: Platform, job_ids: Sequence[int]) -> list[queue.Job]:
-    """Show the jobs move until all are over; return them."""
+def watch(platform: Platform, job_ids: Sequence[int]) -> list[queue.Job]:
+    """Show the jobs move until all are over, also when the database goes away meanwhile; return them."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description:20}"),
@@ -37,7 +38,7 @@ def watch(conn: Connection[Any], platform: Platform, job_ids: Sequence[int]) -> 
         bars = {name: progress.add_task(label, total=None, note="") for name, label in _BARS}
         while True:
             platform.check()
-            jobs = [found for job_id in job_ids if (found := queue.job(conn, job_id))]
+            jobs = shared(platform.dsn).run(lambda conn: _jobs(conn, job_ids))
             is_planned = all(job.state != "queued" for job in jobs)
             total = sum(job.windows_total for job in jobs)
             pages, rows = sum(job.pages for job in jobs), sum(job.rows for job in jobs)
@@ -48,7 +49,7 @@ def watch(conn: Connection[Any], platform: Platform, job_ids: Sequence[int]) -> 
             if all(job.is_over for job in jobs):
                 break
             time.sleep(_POLL_S)
-    _print_steps(console, conn, jobs)
+    shared(platform.dsn).run(lambda conn: _print_steps(console, conn, jobs))
     return jobs
 
 
@@ -59,6 +60,10 @@ def seconds_by_station(conn: Connection[Any], jobs: Sequence[queue.Job]) -> dict
     for step in steps.values():
         seconds[step["step"]] = round(seconds.get(step["step"], 0.0) + (step["seconds"] or 0.0), 2)
     return seconds
+
+
+def _jobs(conn: Connection[Any], job_ids: Sequence[int]) -> list[queue.Job]:
+    return [found for job_id in job_ids if (found := queue.job(conn, job_id))]
 
 
 def _fetch_seconds(conn: Connection[Any], jobs: Sequence[queue.Job]) -> float:

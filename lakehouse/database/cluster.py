@@ -15,6 +15,10 @@ from lakehouse.database.binaries import can_enter
 from lakehouse.market.errors import LakehouseError
 
 
+class InUse(LakehouseError):
+    """The data, or the port, are another server's now; that may pass."""
+
+
 def claim(data_dir: Path, user: pwd.struct_passwd | None) -> None:
     """Make the folder if need be, for the server's *user* alone; raise LakehouseError if that cannot be."""
     try:
@@ -76,7 +80,7 @@ def refuse_second_server(data_dir: Path) -> None:
     if not _is_running(pid):
         return  # PostgreSQL sees to it
     if _may_serve(pid, data_dir):
-        raise LakehouseError(f"{data_dir} is in use by a running PostgreSQL (process {pid}): stop that first")
+        raise InUse(f"{data_dir} is in use by a running PostgreSQL (process {pid}): stop that first")
     pid_file.unlink()  # the number went to another program since the server died
 
 
@@ -109,7 +113,8 @@ def environment(data_dir: Path) -> dict[str, str]:
 def reason(text: str) -> str:
     """Return the line of a PostgreSQL program's output that says why it failed."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in lines if "FATAL:" in line or "error:" in line), lines[-1] if lines else "no message")
+    severe = (line for line in lines if "PANIC:" in line or "FATAL:" in line or "error:" in line)
+    return next(severe, lines[-1] if lines else "no message")
 
 
 def _make_enterable(folder: Path) -> None:

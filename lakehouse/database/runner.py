@@ -18,11 +18,14 @@ from urllib.parse import quote
 
 from lakehouse.database import cluster
 from lakehouse.database.binaries import find, server_user
+from lakehouse.database.cluster import InUse
 from lakehouse.database.cluster import password_file as password_file
 from lakehouse.lifeline import end_with_parent
 from lakehouse.market.errors import LakehouseError
 
 _START_TIMEOUT_S = 120
+# Whoever stops us waits for 4 s at most; a server cut short recovers from its log at the next start.
+_FAST_STOP_S = 1.5
 _PR_SET_PDEATHSIG = 1
 # Beyond this a bulk load spends its time in checkpoints; the rest suits a laptop.
 _OPTIONS = (
@@ -51,6 +54,7 @@ class EmbeddedPostgres:
         self.port = port or free_port()
         self._fsync = fsync
         self._user = server_user()
+        self._logged = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
 
@@ -64,8 +68,28 @@ class EmbeddedPostgres:
         """The server's own log."""
         return cluster.log_file(self.data_dir)
 
-    def start(self) -> None:
-        """Start, and return when it takes connections; raise LakehouseError saying in one line why it cannot."""
+    def start(self, patience_s: float = 0) -> None:
+        """
+        Start, and return when it takes connections.
+
+        Args:
+            patience_s: How long to wait for a former server on the data to end, and to let go of port and memory.
+
+        Raises:
+            LakehouseError: saying in one line why it cannot.
+        """
+        until = time.monotonic() + patience_s
+        while True:
+            try:
+                self._start()
+            except InUse:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
+
+    def _start(self) -> None:
         programs = find()
         cluster.claim(self.data_dir, self._user)
         if not (self.data_dir / "PG_VERSION").exists():
@@ -73,12 +97,12 @@ class EmbeddedPostgres:
         cluster.read_password(self.data_dir)
         cluster.refuse_second_server(self.data_dir)
         if not _is_free(self.port):
-            raise LakehouseError(f"port {self.port} is taken: choose another, or stop what listens there")
-        logged = self.log_file.stat().st_size
+            raise InUse(f"port {self.port} is taken: choose another, or stop what listens there")
+        self._logged = self.log_file.stat().st_size
         self._process = self._start_server(programs)
         try:
             self._watchdog = self._start_watchdog(self._process.pid)
-            self._wait_until_ready(self._process, logged)
+            self._wait_until_ready(self._process)
         except BaseException:
             self.stop()
             raise
@@ -89,7 +113,7 @@ class EmbeddedPostgres:
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(10)
+                process.wait(_FAST_STOP_S)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGQUIT)  # immediate: the next start recovers from the log
                 process.wait(10)
@@ -102,6 +126,18 @@ class EmbeddedPostgres:
     def poll(self) -> int | None:
         """Return the server's exit code, None while it runs."""
         return self._process.poll() if self._process else -1
+
+    def ending(self, code: int | None) -> str:
+        """Return how a server that ended by itself did so, with the line of its log that says why, if one does."""
+        how = signal.Signals(-code).name if code is not None and code < 0 else f"code {code}"
+        panics = [line for line in self._said().splitlines() if "PANIC:" in line]
+        return f"PostgreSQL ended with {how}{''.join(f': {line}' for line in panics[-1:])}; its log is {self.log_file}"
+
+    def _said(self) -> str:
+        """Return what the server logged since its last start."""
+        with self.log_file.open(encoding="utf-8", errors="replace") as log:
+            log.seek(self._logged)
+            return log.read()
 
     def __enter__(self) -> EmbeddedPostgres:
         self.start()
@@ -144,14 +180,14 @@ class EmbeddedPostgres:
             return {}
         return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes], logged: int) -> None:
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         until = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < until:
             if process.poll() is not None:
-                with self.log_file.open(encoding="utf-8", errors="replace") as log:
-                    log.seek(logged)
-                    why = cluster.reason(log.read())
-                raise LakehouseError(f"PostgreSQL did not start: {why}; all of it is in {self.log_file}")
+                why = cluster.reason(self._said())
+                # Processes of a server that was killed hold its shared memory for a moment
+                kind = InUse if "shared memory" in why and "in use" in why else LakehouseError
+                raise kind(f"PostgreSQL did not start: {why}; all of it is in {self.log_file}")
             if _says_ready(self.data_dir / "postmaster.pid", process.pid):
                 return
             time.sleep(0.02)
@@ -207,14 +243,15 @@ def main() -> int:
     options = argparse.ArgumentParser(description="Run the embedded PostgreSQL.")
     options.add_argument("--data", type=Path, required=True, help="its data folder")
     options.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes a free one")
+    options.add_argument("--patience", type=float, default=0, help="seconds to wait for a former server to end")
     arguments = options.parse_args()
     end: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _frame: end.append(got))
     server = EmbeddedPostgres(arguments.data, arguments.port)
     try:
-        server.start()
-    except LakehouseError as error:
+        server.start(arguments.patience)
+    except (LakehouseError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201 - to the supervisor's log
         return 1
     end_with_parent()
@@ -223,7 +260,10 @@ def main() -> int:
         time.sleep(0.1)
     code = server.poll()
     server.stop()
-    return 0 if end else code or 1
+    if end:
+        return 0
+    print(f"Error: {server.ending(code)}", file=sys.stderr)  # noqa: T201
+    return 1
 
 
 if __name__ == "__main__":

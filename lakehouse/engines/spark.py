@@ -49,6 +49,9 @@ def start_spark(
     if work_dir is not None:
         builder = builder.config("spark.local.dir", str(work_dir))
         builder = builder.config("spark.sql.warehouse.dir", str(Path(work_dir) / "warehouse"))
+        # A JVM that is killed leaves its temporary folder: in a place that the next start clears
+        java = f"{settings['spark.driver.extraJavaOptions']} -Djava.io.tmpdir={work_dir}"
+        builder = builder.config("spark.driver.extraJavaOptions", java)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark

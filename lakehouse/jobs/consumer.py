@@ -8,7 +8,9 @@ from typing import Any
 
 import structlog
 from procrastinate import App, PsycopgConnector, RetryStrategy
+from procrastinate.exceptions import UniqueViolation
 from procrastinate.job_context import JobContext
+from procrastinate.jobs import Status
 
 from lakehouse.database.connection import connect
 from lakehouse.jobs.queue import QUEUE, fail_unfinished
@@ -62,7 +64,10 @@ async def _rescue(app: App, queue: str) -> None:
     while True:
         for job in await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_DEAD_AFTER_S):
             log.warning("jobs.message_of_dead_worker", task=job.task_name, id=job.id)
-            await app.job_manager.retry_job(job)
+            try:
+                await app.job_manager.retry_job(job)
+            except UniqueViolation:  # the same task waits already, of which there may be one: it stands for this one
+                await app.job_manager.finish_job(job, status=Status.ABORTED, delete_job=True)
         await asyncio.sleep(_HEARTBEAT_S)
 
 
@@ -81,11 +86,18 @@ def _guarded(dsn: str, step: Step) -> Callable[..., None]:
     return run
 
 
-def forget_dead_workers(dsn: str) -> None:
+def forget_dead_workers(dsn: str, queue: str | None = None) -> None:
     """
     Forget all workers, at a start when none can be alive, so that their messages are taken up at once.
 
-    Call it only where one supervisor owns all workers of the database.
+    With *queue*, only those that had taken messages of it. Call it only where one supervisor owns all workers of the
+    database.
     """
     with connect(dsn) as conn:
-        conn.execute("DELETE FROM procrastinate_workers")
+        conn.execute(
+            """
+            DELETE FROM procrastinate_workers WHERE %(queue)s::text IS NULL OR id IN (
+                SELECT worker_id FROM procrastinate_jobs WHERE status = 'doing' AND queue_name = %(queue)s)
+            """,
+            {"queue": queue},
+        )

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from lakehouse.engines.spark import start_spark
 from lakehouse.jobs import merging
-from lakehouse.jobs.consumer import consume
+from lakehouse.jobs.consumer import Step, consume
 from lakehouse.lifeline import end_with_parent
 from lakehouse.logs import configure_logs
 from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.silver.merge import ensure_silver
+from lakehouse.storage.space import DiskFull, is_full
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 log = structlog.get_logger()
 
@@ -24,22 +36,72 @@ def run(settings: Settings) -> None:
     if settings.database_url is None:
         raise BadInput("LAKEHOUSE_DATABASE_URL is not set: a worker needs the database of the platform")
     dsn = settings.database_url.get_secret_value()
-    work_dir = Path(settings.data_dir) / "spark"
-    work_dir.mkdir(parents=True, exist_ok=True)
-    spark = start_spark(settings.spark_master, work_dir=work_dir)
-    ensure_silver(spark, settings.lake)
+    data = Path(settings.data_dir)
+    spark = start_spark(settings.spark_master, work_dir=_emptied(data / "spark"))
     place = merging.Lakeside(spark, dsn, settings.bronze_location, settings.lake)
-    log.info("jobs.spark_ready", master=settings.spark_master)
-    consume(
-        dsn,
-        "spark",
-        {
-            "merge": lambda _: merging.merge(place),
-            "publish": lambda _: merging.publish(place),
-            "rebuild": lambda arguments: merging.rebuild(place, arguments["station"]),
-        },
-    )
+    steps: dict[str, Step] = {
+        "merge": lambda _: merging.merge(place),
+        "publish": lambda _: merging.publish(place),
+        "rebuild": lambda arguments: merging.rebuild(place, arguments["station"]),
+    }
+    with ending_with_jvm(spark):
+        with naming_full_disk("Silver's tables cannot be made", data):
+            ensure_silver(spark, settings.lake)
+        log.info("jobs.spark_ready", master=settings.spark_master)
+        consume(dsn, "spark", {name: _naming_full_disk(name, step, data) for name, step in steps.items()})
     spark.stop()
+
+
+@contextlib.contextmanager
+def ending_with_jvm(spark: SparkSession) -> Iterator[None]:
+    """
+    End this process as soon as Spark's JVM does, while the block runs.
+
+    Without a JVM every step would fail, or wait for ever. What was being done is done again by the next worker.
+    """
+    gateway: Any = spark.sparkContext._gateway
+    jvm: subprocess.Popen[bytes] = gateway.proc
+    is_over = threading.Event()
+
+    def wait() -> None:
+        code = jvm.wait()
+        if not is_over.is_set():
+            how = signal.Signals(-code).name if code < 0 else f"code {code}"
+            sys.stderr.write(f"Error: Spark's JVM ended with {how}\n")
+            sys.stderr.flush()
+            os._exit(1)
+
+    threading.Thread(target=wait, name="jvm", daemon=True).start()
+    try:
+        yield
+    finally:
+        is_over.set()
+
+
+@contextlib.contextmanager
+def naming_full_disk(what: str, data: Path) -> Iterator[None]:
+    """Raise DiskFull, which names the folder, for whatever a full disk makes fail in the block."""
+    try:
+        yield
+    except Exception as error:
+        if is_full(error):
+            raise DiskFull.of(what, data) from error
+        raise
+
+
+def _naming_full_disk(name: str, step: Step, data: Path) -> Step:
+    def run(arguments: dict[str, Any]) -> None:
+        with naming_full_disk(f"{name} cannot write", data):
+            step(arguments)
+
+    return run
+
+
+def _emptied(folder: Path) -> Path:
+    """Return Spark's working folder, without what a worker that was killed left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,8 +11,13 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, S3Store
+
+from lakehouse.storage.space import DiskFull, is_full
+
+# How obstore names a file of a folder while it is being written
+_UNFINISHED = re.compile(r"#\d+$")
 
 
 @dataclass(frozen=True)
@@ -28,22 +34,45 @@ class Store:
 
     @cached_property
     def _store(self) -> LocalStore | S3Store:
+        if self.folder is not None:
+            return LocalStore(self.folder, mkdir=True)
         parts = urlparse(self.url)
-        if parts.scheme == "s3":
-            return S3Store(parts.netloc, prefix=parts.path.strip("/") or None, **self.options)
-        folder = Path(unquote(parts.path)) if parts.scheme == "file" else Path(self.url)
-        return LocalStore(folder.absolute(), mkdir=True)
+        return S3Store(parts.netloc, prefix=parts.path.strip("/") or None, **self.options)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"url": self.url, "options": dict(self.options)}
 
     def put(self, key: str, body: bytes) -> bool:
-        """Write *body* under *key* unless there is such an object; return whether it was written. Atomic."""
+        """
+        Write *body* under *key* unless there is such an object; return whether it was written. Atomic.
+
+        Raises:
+            DiskFull: if a folder's disk is full; there is no such object then.
+        """
         try:
             obstore.put(self._store, key, body, mode="create")
         except AlreadyExistsError:
             return False
+        except (OSError, BaseError) as error:
+            if self.folder is not None and is_full(error):
+                raise DiskFull.of(f"cannot write {key}", self.folder) from error
+            raise
         return True
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that it is; None for S3."""
+        parts = urlparse(self.url)
+        if parts.scheme == "s3":
+            return None
+        return Path(unquote(parts.path) if parts.scheme == "file" else self.url).absolute()
+
+    def clear_unfinished(self) -> int:
+        """Remove what puts left that were cut short, in a folder; return how many. Nobody may be putting meanwhile."""
+        unfinished = [path for path in self.folder.rglob("*#*") if _UNFINISHED.search(path.name)] if self.folder else []
+        for path in unfinished:
+            path.unlink(missing_ok=True)
+        return len(unfinished)
 
     def get(self, key: str) -> bytes:
         """Return the body of *key*; raise FileNotFoundError when there is none."""

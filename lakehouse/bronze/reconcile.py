@@ -1,0 +1,81 @@
+"""
+What a crash between store and ledger left: objects that lie in Bronze and are not recorded.
+
+Costs a listing and, for each object not recorded, one read of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import structlog
+from psycopg import Connection
+
+from lakehouse.bronze.ledger import record_landed
+from lakehouse.bronze.objects import BronzeCorrupt, Trailer, trailer_under
+from lakehouse.storage.store import Store
+
+log = structlog.get_logger()
+
+_PREFIX = "iss/"
+
+
+@dataclass
+class Reconciled:
+    """
+    What was found in the store: keys.
+
+    Attributes:
+        recorded: Objects that the ledger did not know, recorded now.
+        junk: Files that are no objects; they are left where they are.
+        lost: Objects that the ledger knows and the store does not hold.
+    """
+
+    recorded: list[str] = field(default_factory=list)
+    junk: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+
+def reconcile(conn: Connection, store: Store) -> Reconciled:
+    """
+    Record the objects of *store* that the ledger does not know; what is no object is logged and passed over.
+
+    Whoever lands an object meanwhile records it too, which changes nothing.
+    """
+    known = {key for (key,) in conn.execute("SELECT object_key FROM lake.bronze_object WHERE rank >= 0")}
+    found, held = Reconciled(), set()
+    for key in store.list(_PREFIX):
+        held.add(key)
+        if key in known:
+            continue
+        trailer = _trailer_of(store, key)
+        if trailer is None:
+            found.junk.append(key)
+        else:
+            record_landed(conn, key, trailer)
+            found.recorded.append(key)
+            log.warning("bronze.object_recorded_late", key=key, rows=trailer.rows)
+    found.lost = sorted(_still_known(conn, known - held))
+    if found.lost:
+        log.error(
+            "bronze.objects_lost",
+            count=len(found.lost),
+            first=found.lost[0],
+            remedy="put them back from a copy, or forget them with: lakehouse rebuild ledger",
+        )
+    return found
+
+
+def _trailer_of(store: Store, key: str) -> Trailer | None:
+    """Return what an object proves; None, with a line in the log, if *key* is no object of ours."""
+    try:
+        return trailer_under(key, store.get(key))
+    except (BronzeCorrupt, OSError) as error:
+        log.error("bronze.junk_file", key=key, error=str(error), remedy="move it out of Bronze; it is not read")
+        return None
+
+
+def _still_known(conn: Connection, keys: set[str]) -> set[str]:
+    """Return those of *keys* that the ledger still knows: it may have been rebuilt during the listing."""
+    rows = conn.execute("SELECT object_key FROM lake.bronze_object WHERE object_key = ANY(%s)", [list(keys)])
+    return {key for (key,) in rows}

@@ -1,0 +1,47 @@
+"""Room on a disk, and what is said when there is none."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+
+from lakehouse.market.errors import LakehouseError
+
+
+class DiskFull(LakehouseError):
+    """Something could not be written because its disk is full; nothing half-written counts."""
+
+    @classmethod
+    def of(cls, what: str, folder: Path) -> DiskFull:
+        """Return the error for *what* (a failed act, in words), naming the folder and what is free there."""
+        return cls(
+            f"{what}: no space left in {folder} ({human_size(free_bytes(folder))} free); make room there, "
+            "then what failed is done again by: lakehouse jobs retry --failed"
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how much an ordinary user may still write where *folder* lies, or will."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free
+
+
+def human_size(count: int) -> str:
+    """Return a number of bytes as a person writes it."""
+    for unit, size in (("GB", 1 << 30), ("MB", 1 << 20)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}" if count < 100 * size else f"{count // size} {unit}"
+    return f"{count >> 10} kB"
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Return whether *error*, or one that caused it, says that a disk is full."""
+    while error is not None:
+        if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+            return True
+        # obstore, PostgreSQL (53100) and the JVM tell it in words, those of strerror
+        if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,231 @@
+"""The platform: its services in their order, and its addresses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from lakehouse.access.users import ensure_admin
+from lakehouse.database.connection import connect
+from lakehouse.database.migrate import migrate
+from lakehouse.database.runner import free_port, server_dsn
+from lakehouse.jobs.consumer import forget_dead_workers
+from lakehouse.market.errors import BadInput
+from lakehouse.market.moscow import to_moscow
+from lakehouse.up import folder
+from lakehouse.up.plan import Plan
+from lakehouse.up.service import Service, ServiceFailed
+from lakehouse.up.supervisor import Supervisor
+
+_READY_S = 120.0
+_FORMER_ENDS_S = 5.0
+
+
+@dataclass
+class Platform:
+    """A running platform: addresses, the first admin's password if made now, and its services."""
+
+    plan: Plan
+    dsn: str
+    iss_url: str
+    web_url: str
+    password: str | None
+    supervisor: Supervisor
+
+    @property
+    def api_url(self) -> str:
+        """Where the functions are."""
+        return f"{self.web_url}/api" if self.plan.web == "pages" else self.web_url
+
+    def check(self) -> None:
+        """Raise ServiceFailed if a service died so often that it was given up, with the last line of its log."""
+        self.supervisor.check()
+
+    def wait(self) -> None:
+        """Return only when a service is given up (ServiceFailed), or a signal raises."""
+        while True:
+            self.check()
+            time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def running(plan: Plan) -> Iterator[Platform]:
+    """
+    Start the platform, yield it, and stop it however the block ends.
+
+    Raises:
+        LakehouseError: one line on what is in the way: the folder in use, of another source, unwritable; a disk that
+            is full; a port taken.
+    """
+    data = folder.prepared(plan)
+    with folder.sole_use(data), contextlib.ExitStack() as stack:
+        places = [data] if plan.settings.database_url else [data, folder.database_folder(data)]
+        folder.check_space(places[:1] if _same_disk(places) else places, _say)
+        port = _web_port(plan, data)
+        folder.clear_leftovers(plan.settings)
+        stack.callback(folder.clear_spark, data)
+        database = _Database(plan)
+        supervisor = Supervisor(data, _say, database.forget_dead)
+        stack.callback(supervisor.stop)
+        database.start(supervisor)
+        migrate(database.dsn)
+        forget_dead_workers(database.dsn)
+        with connect(database.dsn) as conn:
+            password = ensure_admin(conn)
+        iss_url = _start_exchange(plan, database.dsn, supervisor) if plan.fetches else ""
+        web_url = f"http://{plan.settings.host}:{port}" if port else ""
+        platform = Platform(plan, database.dsn, iss_url, web_url, password, supervisor)
+        _start_workers(platform)
+        _start_web(platform, port)
+        run = {"pid": os.getpid(), "dsn": database.dsn, "web_url": web_url}
+        stack.enter_context(folder.run_file(data, run))
+        supervisor.watch()
+        yield platform
+
+
+class _Database:
+    """The database of the platform: an embedded server, unless the settings name one."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        url = plan.settings.database_url
+        self.dsn = url.get_secret_value() if url is not None else ""
+
+    def start(self, supervisor: Supervisor) -> None:
+        if self.dsn:
+            return
+        place, port = folder.database_folder(self._plan.settings.data_dir), free_port()
+        arguments = ["lakehouse.database.runner", "--data", str(place), "--port", str(port)]
+        # A killed supervisor's server may still be stopping
+        arguments += ["--patience", "10"]
+        supervisor.start(_service(self._plan, "postgres", arguments, says_ready=True))
+        self.dsn = server_dsn(place, port)
+
+    def forget_dead(self, service: Service) -> None:
+        """Have the messages of a worker that died taken up at once; without a database the next worker does it."""
+        if service.queue:
+            with contextlib.suppress(psycopg.OperationalError):
+                forget_dead_workers(self.dsn, service.queue)
+
+
+def _start_exchange(plan: Plan, dsn: str, supervisor: Supervisor) -> str:
+    if plan.source == "exchange":
+        return plan.settings.iss_url
+    port = free_port()  # not 0: started again, it must be where it was
+    arguments = ["lakehouse.simulator", "--port", str(port), "--seed", str(plan.seed)]
+    arguments += ["--recorded", str(plan.recorded)] if plan.recorded else []
+    arguments += ["--frozen"] if plan.frozen else _clock_of(dsn)
+    return supervisor.start(_service(plan, "simulator", arguments, says_ready=True)).split()[-1]
+
+
+def _clock_of(dsn: str) -> list[str]:
+    """Return the arguments that keep the simulator's clock from going back behind what was fetched before."""
+    with connect(dsn) as conn:
+        row = conn.execute("SELECT max(fetched_at) FROM lake.bronze_object").fetchone()
+    return ["--now", f"{to_moscow(row[0]):%Y-%m-%d %H:%M:%S}"] if row and row[0] else []
+
+
+def _start_workers(platform: Platform) -> None:
+    environment, plan = _environment(platform), platform.plan
+    platform.supervisor.start(_service(plan, "spark", ["lakehouse.jobs.worker"], environment, queue="spark"))
+    if plan.fetches:
+        arguments = ["functions.embedded", "worker"]
+        platform.supervisor.start(_service(plan, "worker", arguments, environment, queue="io"))
+
+
+def _web_port(plan: Plan, data: Path) -> int:
+    """Return the port of the web process, 0 for none; raise BadInput if somebody has it."""
+    if plan.web == "none":
+        return 0
+    port = plan.settings.port or free_port()
+    until = time.monotonic() + (_FORMER_ENDS_S if folder.was_killed(data) else 0)
+    while not _is_free(port, plan.settings.host):
+        if time.monotonic() >= until:
+            raise BadInput(f"port {port} is taken: choose another with --port, or stop what listens there")
+        time.sleep(0.1)
+    return port
+
+
+def _start_web(platform: Platform, port: int) -> None:
+    plan, supervisor = platform.plan, platform.supervisor
+    if not port:
+        return
+    arguments = ["gradio_app.server"] if plan.web == "pages" else ["functions.embedded", "api"]
+    service = _service(plan, "web", arguments, {**_environment(platform), "LAKEHOUSE_PORT": str(port)})
+    supervisor.start(service)
+    until = time.monotonic() + _READY_S
+    while not _answers(f"{platform.api_url}/v1/health"):
+        platform.check()
+        if time.monotonic() > until:
+            raise ServiceFailed(f"web did not answer within {_READY_S:.0f} s: see {service.log}")
+        time.sleep(0.1)
+
+
+def _environment(platform: Platform) -> dict[str, str]:
+    settings = platform.plan.settings
+    is_made = platform.plan.source != "exchange"
+    return {
+        "LAKEHOUSE_DATA_DIR": str(settings.data_dir.absolute()),
+        "LAKEHOUSE_DATABASE_URL": platform.dsn,
+        "LAKEHOUSE_BRONZE_URL": settings.bronze_location,
+        "LAKEHOUSE_SOURCE": platform.plan.source,
+        "LAKEHOUSE_ISS_URL": platform.iss_url,
+        # A simulator of one's own need not be spared.
+        "LAKEHOUSE_REQUESTS_PER_S": "0" if is_made else str(settings.requests_per_s),
+        "LAKEHOUSE_REQUESTS_IN_FLIGHT": str(settings.requests_in_flight),
+        "LAKEHOUSE_DASK_SCHEDULER": settings.dask_scheduler,
+        "LAKEHOUSE_SPARK_MASTER": settings.spark_master,
+        "LAKEHOUSE_HOST": settings.host,
+        "LAKEHOUSE_LOG_LEVEL": settings.log_level,
+    }
+
+
+def _service(
+    plan: Plan,
+    name: str,
+    arguments: list[str],
+    environment: dict[str, str] | None = None,
+    *,
+    queue: str = "",
+    says_ready: bool = False,
+) -> Service:
+    log = folder.log_file(plan.settings, name)
+    return Service(name, arguments, log, environment or {}, queue=queue, says_ready=says_ready)
+
+
+def _same_disk(places: list[Path]) -> bool:
+    existing = [next(path for path in (place, *place.parents) if path.exists()) for place in places]
+    return len({path.stat().st_dev for path in existing}) == 1
+
+
+def _is_free(port: int, host: str) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
