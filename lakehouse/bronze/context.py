@@ -8,8 +8,9 @@ from typing import Any
 
 from psycopg import Connection
 
+from lakehouse.database.breaker import Breaker, Pause
 from lakehouse.database.budget import Budget, Unlimited
-from lakehouse.database.connection import connect
+from lakehouse.database.outage import connect_patiently
 from lakehouse.iss.client import IssClient, Patience
 from lakehouse.storage.store import Store, open_store
 
@@ -26,6 +27,7 @@ class FetchContext:
         rate_per_s: Requests per second of all processes together; 0 lifts the budget.
         in_flight: Requests at a time of all processes together, and windows at a time of one.
         on_landed: Called with the key of every object that landed; picklable.
+        pause: How long all processes stay away from an exchange that does not answer; None: each window fails.
     """
 
     iss_url: str
@@ -35,16 +37,18 @@ class FetchContext:
     in_flight: int = 4
     on_landed: Callable[[str], None] | None = None
     patience: Patience = field(default_factory=Patience)
+    pause: Pause | None = None
     store_options: Mapping[str, str] = field(default_factory=dict)
 
     def client(self) -> IssClient:
         """Return a client that asks within the budget."""
         budget = Budget(self.dsn, self.rate_per_s, self.in_flight) if self.rate_per_s else Unlimited()
-        return IssClient(self.iss_url, budget, self.patience)
+        breaker = Breaker(self.dsn, self.pause) if self.pause else None
+        return IssClient(self.iss_url, budget, self.patience, breaker)
 
     def connect(self) -> Connection[Any]:
-        """Return a connection to the ledger."""
-        return connect(self.dsn, "lakehouse_app")
+        """Return a connection to the ledger, once the database takes one."""
+        return connect_patiently(self.dsn, "lakehouse_app")
 
     def store(self) -> Store:
         """Return the store of Bronze."""

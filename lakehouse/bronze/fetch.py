@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import psycopg
 import structlog
 from dask.base import compute
 from dask.delayed import delayed
@@ -14,6 +15,7 @@ from psycopg import Connection
 
 from lakehouse.bronze.anchor import Anchor
 from lakehouse.bronze.borders import expects_rows
+from lakehouse.bronze.calendars import known_calendar
 from lakehouse.bronze.context import FetchContext as FetchContext
 from lakehouse.bronze.coverage import COMPLETE, MISSING, NO_TRADES, Coverage, unbroken_from
 from lakehouse.bronze.landing import keep_rejected, land
@@ -21,6 +23,7 @@ from lakehouse.bronze.ledger import coverage, record_failed
 from lakehouse.bronze.objects import Trailer
 from lakehouse.bronze.reading import Reading, Report, read_window
 from lakehouse.bronze.window import Window, cell
+from lakehouse.database.outage import NotNow, is_outage
 from lakehouse.iss.errors import IssContractError, IssError
 from lakehouse.market.errors import LakehouseError
 
@@ -65,7 +68,15 @@ class Stopped:
     window: Window
 
 
-Outcome = Landed | Failed | Stopped
+@dataclass(frozen=True)
+class PutOff:
+    """A window that could not be read at present, for a *reason* that is not its own; the ledger is as before."""
+
+    window: Window
+    reason: str
+
+
+Outcome = Landed | Failed | Stopped | PutOff
 
 
 def fetch_windows(
@@ -100,30 +111,46 @@ def fetch_window(context: FetchContext, window: Window, report: Report = lambda 
 
     Returns:
         What the exchange does wrong is not raised: it is `Failed`, and recorded. Pages of a failed window are dropped;
-        an answer that nobody understands is kept under ``rejected/``.
+        an answer that nobody understands is kept under ``rejected/``. An exchange that answers nobody, or a database
+        that went away, is no fault of the window: it is `PutOff`.
     """
+    try:
+        return _fetch(context, window, report)
+    except Cancelled:
+        return Stopped(window)
+    except (NotNow, psycopg.Error) as error:
+        if not isinstance(error, NotNow) and not is_outage(error):
+            raise
+        log.info("bronze.window_put_off", window=str(window), reason=str(error))
+        return PutOff(window, str(error))
+
+
+def _fetch(context: FetchContext, window: Window, report: Report) -> Landed | Failed:
+    try:
+        reading, window, requests = _read(context, window, report)
+        # Reading takes minutes, in which the database may go and come back: another connection lands it
+        with context.connect() as conn:
+            trailer = _trailer(context, conn, window, reading)
+            key = land(context, conn, reading.exchanges, trailer)
+    except IssError as error:
+        return _failed(context, window, error)
+    return Landed(window, key, trailer.pages, trailer.rows, trailer.state, requests)
+
+
+def _read(context: FetchContext, window: Window, report: Report) -> tuple[Reading, Window, int]:
+    """Return what was read, the window that it is of (from further back if the anchor changed), and the requests."""
     with context.connect() as conn:
-        try:
-            return _fetch(context, conn, window, report)
-        except Cancelled:
-            return Stopped(window)
-        except IssError as error:
-            return _failed(context, conn, window, error)
-
-
-def _fetch(context: FetchContext, conn: Connection, window: Window, report: Report) -> Landed:
-    known = coverage(conn, window.series)
+        known = coverage(conn, window.series)
+        calendar = known_calendar(context, conn, window.series.engine)
     anchor = _anchor_of(known, window)
     begin = anchor["begin"] if anchor else ""
-    reading, requests = read_window(context, conn, window, begin, report)
-    if reading.first != anchor:
-        log.warning("bronze.anchor_changed", window=str(window), begin=begin)
-        window = _with_all_before(known, window)
-        reading, more = read_window(context, conn, window, begin, report)
-        requests += more
-    trailer = _trailer(context, conn, window, reading)
-    key = land(context, conn, reading.exchanges, trailer)
-    return Landed(window, key, trailer.pages, trailer.rows, trailer.state, requests)
+    reading, requests = read_window(context, calendar, window, begin, report)
+    if reading.first == anchor:
+        return reading, window, requests
+    log.warning("bronze.anchor_changed", window=str(window), begin=begin)
+    window = _with_all_before(known, window)
+    reading, more = read_window(context, calendar, window, begin, report)
+    return reading, window, requests + more
 
 
 def _anchor_of(known: Sequence[Coverage], window: Window) -> Anchor | None:
@@ -160,10 +187,11 @@ def _trailer(context: FetchContext, conn: Connection, window: Window, reading: R
     return replace(trailer, state=NO_TRADES)
 
 
-def _failed(context: FetchContext, conn: Connection, window: Window, error: IssError) -> Failed:
+def _failed(context: FetchContext, window: Window, error: IssError) -> Failed:
     text = f"{window}: {error}"
     if isinstance(error, IssContractError) and error.answer is not None:
         text += f"; the answer is kept as {keep_rejected(context, window, error.answer)}"
-    record_failed(conn, window, text)
+    with context.connect() as conn:
+        record_failed(conn, window, text)
     log.error("bronze.window_failed", window=str(window), error=text)
     return Failed(window, text)

@@ -8,11 +8,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import structlog
-from psycopg import Connection
 
 from lakehouse.bronze.anchor import Anchor, last_row, later, rows_at
 from lakehouse.bronze.borders import read_border
-from lakehouse.bronze.calendars import known_calendar
 from lakehouse.bronze.context import FetchContext
 from lakehouse.bronze.finality import Finality, finality
 from lakehouse.bronze.landing import exchange_of
@@ -80,7 +78,7 @@ class Reading:
 
 
 def read_window(
-    context: FetchContext, conn: Connection, window: Window, known_begin: str, report: Report
+    context: FetchContext, calendar: Calendar, window: Window, known_begin: str, report: Report
 ) -> tuple[Reading, int]:
     """
     Read a window to its proven end; return what was read and the requests that it took.
@@ -88,7 +86,7 @@ def read_window(
     Raises:
         IssError: if the exchange does not answer as it should, or pages do not add up in three readings.
     """
-    requests, calendar = 0, known_calendar(context, conn, window.series.engine)
+    requests = 0
     for number in range(1, READINGS + 1):
         client = context.client()
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import psycopg
@@ -60,18 +60,70 @@ def _is_away(error: psycopg.OperationalError) -> bool:
     return "FATAL" not in text or any(said in text for said in _PASSING)
 
 
-def wait_for_database(dsn: str, patience_s: float = OUTAGE_S) -> None:
-    """Return once the database takes connections; raise DatabaseAway after *patience_s*."""
-    connection = SharedConnection(dsn, patience_s=patience_s)
-    connection.run(lambda conn: conn.execute("SELECT 1"))
-    connection.close()
+class Outage:
+    """One database's being away, as one process sees it: from the first who noticed it to the first who got through."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        self._lock = threading.Lock()
+
+    def endure(self, error: BaseException, patience_s: float) -> None:
+        """Note that *error* says so, the first time in the log; raise DatabaseAway after *patience_s*."""
+        now = time.monotonic()
+        with self._lock:
+            if self.since is None:
+                self.since = now
+                log.warning("database.away", error=_one_line(error))
+            away_s = now - self.since
+        if away_s >= patience_s:
+            raise DatabaseAway(
+                f"the database has not answered for {away_s:.0f} s ({_one_line(error)}): "
+                "start it again; what waits for it goes on by itself"
+            ) from error
+
+    def end(self) -> None:
+        """Note that the database answers, in the log if it was away."""
+        with self._lock:
+            if self.since is not None:
+                log.warning("database.back", away_s=round(time.monotonic() - self.since, 1))
+                self.since = None
+
+
+def outage_of(dsn: str) -> Outage:
+    """Return what this process knows of the database *dsn* being away."""
+    with _sharing:
+        return _outages.setdefault((os.getpid(), dsn), Outage())
+
+
+def connect_patiently(dsn: str, role: Role | None = None, patience_s: float = OUTAGE_S) -> Connection[Any]:
+    """Open a connection once the database takes one; raise DatabaseAway after *patience_s*."""
+    outage = outage_of(dsn)
+    for wait_s in _waits():
+        try:
+            conn = connect(dsn, role)
+        except psycopg.OperationalError as error:
+            if not is_outage(error):
+                raise
+            outage.endure(error, patience_s)
+            time.sleep(wait_s)
+        else:
+            outage.end()
+            return conn
+    raise RuntimeError("waiting ended by itself")
+
+
+def _waits() -> Iterator[float]:
+    wait_s = _RETRY_S[0]
+    while True:
+        yield wait_s
+        wait_s = min(wait_s * 1.5, _RETRY_S[1])
 
 
 class SharedConnection:
     """
     One connection for all threads of a process, one thread at a time.
 
-    It is opened when first used, and again after an outage; that the server went away and came back is logged once.
+    It is opened when first used, and again after an outage.
 
     Args:
         on_open: What a new connection needs before it is used.
@@ -86,9 +138,10 @@ class SharedConnection:
         on_open: Callable[[Connection[Any]], object] = lambda conn: None,
     ) -> None:
         self._dsn, self._role, self._patience_s, self._on_open = dsn, role, patience_s, on_open
+        self._outage = outage_of(dsn)
         self._lock = threading.Lock()
         self._conn: Connection[Any] | None = None
-        self._away_since: float | None = None
+        self._opened_at = 0.0
 
     def run(self, work: Callable[[Connection[Any]], Result], patience_s: float | None = None) -> Result:
         """
@@ -100,20 +153,20 @@ class SharedConnection:
             DatabaseAway: when the server has been away for longer than the patience, whoever noticed it first.
         """
         patience_s = self._patience_s if patience_s is None else patience_s
-        wait_s = _RETRY_S[0]
-        while True:
+        for wait_s in _waits():
             with self._lock:
                 try:
                     result = work(self._opened())
                 except psycopg.Error as error:
                     if not is_outage(error):
                         raise
-                    self._note_away(error, patience_s)
+                    self._close()
+                    self._outage.endure(error, patience_s)
                 else:
                     self._note_back()
                     return result
             time.sleep(wait_s)
-            wait_s = min(wait_s * 1.5, _RETRY_S[1])
+        raise RuntimeError("waiting ended by itself")
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
@@ -123,25 +176,14 @@ class SharedConnection:
     def _opened(self) -> Connection[Any]:
         if self._conn is None or self._conn.closed:
             self._conn = connect(self._dsn, self._role)
+            self._opened_at = time.monotonic()
             self._on_open(self._conn)
         return self._conn
 
-    def _note_away(self, error: psycopg.Error, patience_s: float) -> None:
-        self._close()
-        now = time.monotonic()
-        if self._away_since is None:
-            self._away_since = now
-            log.warning("database.away", waiting_s=self._patience_s, error=_one_line(error))
-        if now - self._away_since >= patience_s:
-            raise DatabaseAway(
-                f"the database has not answered for {now - self._away_since:.0f} s ({_one_line(error)}): "
-                "start it again; what waits for it goes on by itself"
-            ) from error
-
     def _note_back(self) -> None:
-        if self._away_since is not None:
-            log.warning("database.back", away_s=round(time.monotonic() - self._away_since, 1))
-            self._away_since = None
+        # A connection of before says nothing: the server may end one of them and leave the others
+        if self._outage.since is not None and self._opened_at > self._outage.since:
+            self._outage.end()
 
     def _close(self) -> None:
         if self._conn is not None:
@@ -149,8 +191,9 @@ class SharedConnection:
             self._conn = None
 
 
+_outages: dict[tuple[int, str], Outage] = {}
 _shared: dict[tuple[int, str, Role | None], SharedConnection] = {}
-_sharing = threading.Lock()
+_sharing = threading.RLock()
 
 
 def shared(dsn: str, role: Role | None = None) -> SharedConnection:

@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 import stamina
 
+from lakehouse.database.breaker import NeverOpen
 from lakehouse.iss.errors import IssContractError, IssUnavailable
 
 USER_AGENT = f"moex-lakehouse/{version('moex-lakehouse')}"
@@ -23,11 +24,34 @@ USER_AGENT = f"moex-lakehouse/{version('moex-lakehouse')}"
 RETRIED_STATUS = frozenset({429, 500, 501, 502, 503, 504})
 
 
+# Asked, when there is doubt, to tell an exchange that is away from a request that it cannot answer: small, and its own
+_PLAIN_QUESTION, _PLAIN_PARAMS = "/index.json", {"iss.meta": "off", "iss.only": "engines"}
+# So many attempts in vain of all workers, without an answer between, are reason to doubt
+DOUBTED_AFTER = 10
+_CLAIM_S, _LOOK_AGAIN_S = 30, 0.25
+
+
 class Budget(Protocol):
     """Who may ask when, across all workers (lakehouse/database/budget.py)."""
 
     def slot(self) -> AbstractAsyncContextManager[Any]:
         """Wait until one request may go out; it is in flight until the context ends."""
+
+
+class Breaker(Protocol):
+    """Whether the exchange answers at all, as all workers know it (lakehouse/database/breaker.py)."""
+
+    async def lets_ask(self) -> bool: ...
+
+    async def answered(self) -> None: ...
+
+    async def failed(self) -> int: ...
+
+    async def claim_question(self, lease_s: float) -> bool: ...
+
+    async def is_answering(self) -> bool: ...
+
+    async def stay_away(self, reason: str, at_least_s: float) -> Exception: ...
 
 
 @dataclass(frozen=True)
@@ -68,15 +92,20 @@ class IssClient:
         base_url: Address of the API without a trailing slash, such as ``https://iss.moex.com/iss``.
         budget: Asked before every attempt, retries included.
         patience: Limits of an attempt and of all attempts.
+        breaker: Told of every attempt; while it is open nothing is asked.
 
     Attributes:
         requests: Attempts that were sent so far.
     """
 
-    def __init__(self, base_url: str, budget: Budget, patience: Patience | None = None) -> None:
+    def __init__(
+        self, base_url: str, budget: Budget, patience: Patience | None = None, breaker: Breaker | None = None
+    ) -> None:
         self.base_url = base_url.rstrip("/")
         self.requests = 0
         self._budget = budget
+        self._breaker: Breaker = breaker or NeverOpen()
+        self._failures = 0
         self._patience = patience or Patience()
 
     async def __aenter__(self) -> Self:
@@ -97,22 +126,69 @@ class IssClient:
         Ask for *path*, such as ``/securities/SBER.json``, without metadata.
 
         Raises:
-            IssUnavailable: if the exchange gave no usable answer in all attempts.
+            IssUnavailable: if the exchange gave no usable answer in all attempts, though it answers others.
+            BreakerOpen: if it answers nobody: nothing is wrong with this request.
             IssContractError: if it refused (403, 404) or its answer is not an object with a ``Date``.
         """
-        url = self.base_url + path
-        async for attempt in stamina.retry_context(
-            on=self._back_off,
-            attempts=self._patience.attempts,
-            timeout=self._patience.total_s,
-            wait_initial=self._patience.wait_s,
-            wait_jitter=self._patience.wait_s,
-            wait_max=self._patience.longest_wait_s,
-        ):
-            with attempt:
+        url, attempts = self.base_url + path, 0
+        try:
+            async for attempt in stamina.retry_context(
+                on=self._back_off,
+                attempts=self._patience.attempts,
+                timeout=self._patience.total_s,
+                wait_initial=self._patience.wait_s,
+                wait_jitter=self._patience.wait_s,
+                wait_max=self._patience.longest_wait_s,
+            ):
+                attempts = attempt.num
+                with attempt:
+                    return await self._attempt(url, {"iss.meta": "off", **(params or {})})
+        except IssUnavailable:
+            if self._failures >= attempts:  # nobody had an answer since we began
+                await self._resolve_doubt()
+            raise
+        raise IssUnavailable(url, "no attempt was made")
+
+    async def _attempt(self, url: str, params: Mapping[str, str | int]) -> Answer:
+        while True:
+            try:
                 async with self._budget.slot():
-                    return await self._ask(url, {"iss.meta": "off", **(params or {})})
-        raise IssUnavailable(f"{url}: no attempt was made")
+                    if await self._breaker.lets_ask():
+                        return await self._ask_and_tell(url, params)
+            except IssUnavailable:
+                if self._failures >= DOUBTED_AFTER:
+                    await self._resolve_doubt()
+                raise
+            await self._resolve_doubt()
+
+    async def _ask_and_tell(self, url: str, params: Mapping[str, str | int]) -> Answer:
+        try:
+            answer = await self._ask(url, params)
+        except IssUnavailable:
+            self._failures = await self._breaker.failed()
+            raise
+        except IssContractError:
+            await self._breaker.answered()
+            raise
+        await self._breaker.answered()
+        return answer
+
+    async def _resolve_doubt(self) -> None:
+        """Return once the exchange answers a plain question, ours or another worker's; else raise BreakerOpen."""
+        self._failures = 0
+        while not await self._breaker.claim_question(self._patience.timeout_s + _CLAIM_S):
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            if await self._breaker.is_answering():
+                return
+        try:
+            async with self._budget.slot():
+                await self._ask(self.base_url + _PLAIN_QUESTION, _PLAIN_PARAMS)
+        except IssUnavailable as error:
+            reason = error.reason.removeprefix("answered ")
+            raise await self._breaker.stay_away(reason, error.retry_after_s or 0) from error
+        except IssContractError:
+            pass  # it answers
+        await self._breaker.answered()
 
     def _back_off(self, error: Exception) -> bool | float:
         if not isinstance(error, IssUnavailable):
@@ -127,9 +203,9 @@ class IssClient:
             async with self._session.get(url, params=params, middlewares=[_sent_once()]) as response:
                 body = await response.read()
         except TimeoutError as error:
-            raise IssUnavailable(f"{_full(url, params)}: no answer in {self._patience.timeout_s:g} s") from error
+            raise IssUnavailable(_full(url, params), f"no answer in {self._patience.timeout_s:g} s") from error
         except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
-            raise IssUnavailable(f"{_full(url, params)}: {type(error).__name__}: {error}") from error
+            raise IssUnavailable(_full(url, params), f"{type(error).__name__}: {error}") from error
         return _answer(response, body)
 
 
@@ -149,7 +225,7 @@ def _sent_once() -> aiohttp.ClientMiddlewareType:
 def _answer(response: aiohttp.ClientResponse, body: bytes) -> Answer:
     url, status = str(response.url), response.status
     if status in RETRIED_STATUS:
-        raise IssUnavailable(f"{url}: answered {status} {response.reason}", _retry_after_s(response))
+        raise IssUnavailable(url, f"answered {status} {response.reason}", _retry_after_s(response))
     headers = {str(name): value for name, value in response.headers.items()}
     if status != 200:
         rejected = Answer(url, status, headers, _date(response) or _unknown_time(), body, None)
@@ -164,14 +240,14 @@ def _answer(response: aiohttp.ClientResponse, body: bytes) -> Answer:
 
 def _parse(url: str, content_type: str, body: bytes) -> Any:
     if not body:
-        raise IssUnavailable(f"{url}: answered 200 with an empty body")
+        raise IssUnavailable(url, "answered 200 with an empty body")
     # A login or error page comes as 200 and HTML (ISS.md section 8).
     if content_type == "text/html" or body.lstrip()[:1] == b"<":
-        raise IssUnavailable(f"{url}: answered 200 with a web page ({content_type}, {len(body)} bytes) instead of JSON")
+        raise IssUnavailable(url, f"answered 200 with a web page ({content_type}, {len(body)} bytes) instead of JSON")
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise IssUnavailable(f"{url}: answered 200 with cut or broken JSON ({len(body)} bytes): {error}") from error
+        raise IssUnavailable(url, f"answered 200 with cut or broken JSON ({len(body)} bytes): {error}") from error
 
 
 def _date(response: aiohttp.ClientResponse) -> dt.datetime | None:

@@ -15,10 +15,15 @@ class IssError(LakehouseError):
 
 
 class IssUnavailable(IssError):
-    """Reset, time-out, 429, 500-504, a cut or empty body, or a web page instead of JSON: asked again, then raised."""
+    """
+    Reset, time-out, 429, 500-504, a cut or empty body, or a web page instead of JSON: asked again, then raised.
 
-    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
+    *reason* is the message without the request, such as "503 Service Unavailable".
+    """
+
+    def __init__(self, url: str, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{url}: {reason}")
+        self.reason = reason
         self.retry_after_s = retry_after_s
 
 
