@@ -16,6 +16,7 @@ from lakehouse.bronze.landing import exchange_of, keep_rejected, land
 from lakehouse.bronze.ledger import LedgerObject, newest
 from lakehouse.bronze.objects import Exchange, Trailer, decode_object
 from lakehouse.bronze.window import EVER, Series, Window, settled_date
+from lakehouse.database.outage import shared
 from lakehouse.iss import candles, reference, securities
 from lakehouse.iss.blocks import Block, read_block
 from lakehouse.iss.client import Answer, IssClient
@@ -84,10 +85,10 @@ def read_reference(
     """
     series = Series(family, engine, market, board, secid)
     now = now or exchange_now(context)
+    known = shared(context.dsn, "lakehouse_app").run(lambda conn: newest(conn, series))
+    if known and settled_date(known.fetched_at) == settled_date(now):
+        return _read(context, known)
     with context.connect() as conn:
-        known = newest(conn, series)
-        if known and settled_date(known.fetched_at) == settled_date(now):
-            return _read(context, known)
         return _fetch(context, conn, series, now)
 
 
