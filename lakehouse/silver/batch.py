@@ -45,9 +45,15 @@ class Place:
 class _Attempt:
     """What the last derivation of a batch found."""
 
+    version: int = 0
+    trusted: bool = False
     new: Sequence[LedgerObject] = ()
     outcome: Outcome | None = None
     views: ExitStack = field(default_factory=ExitStack)
+
+    def begin(self, version: int, *, trusted: bool) -> None:
+        self.views.close()
+        self.version, self.trusted, self.new, self.outcome = version, trusted, (), None
 
 
 def merge_batch(
@@ -57,30 +63,35 @@ def merge_batch(
     batch: Sequence[LedgerObject],
     report: TableReport,
     *,
-    trusted: bool,
-    settles: bool,
-    unmerged_too: bool = False,
-) -> None:
+    follows: int | None = None,
+    is_last: bool = False,
+    rebuilds: bool = False,
+) -> int | None:
     """
     Merge the objects of *batch* that no other worker merged first, and add them to *report*.
 
+    The table holds exactly the merged objects while its version is the recorded one. A run that died between commit and
+    record leaves a table that holds unmerged objects, too: until those are merged, no version is recorded.
+
     Args:
-        trusted: Whether the table held exactly the merged objects when the run began.
-        settles: Whether the table holds exactly the merged objects afterwards, so that its version may be recorded.
-        unmerged_too: Whether objects that are not merged count as well, as in a rebuild.
+        follows: The table's version when the unmerged objects were listed, moved on by the batches before this one.
+        is_last: Whether nothing of that list is left after this batch.
+        rebuilds: Whether the table is not to be trusted, nor its version recorded; objects that are not merged count.
+
+    Returns:
+        The version reached, None if the batch did not follow on *follows*: others committed in between.
     """
     began = time.monotonic()
     url = table_url(place.lake, table)
     attempt = _Attempt()
 
     def derive(version: int) -> Difference:
+        attempt.begin(version, trusted=not rebuilds and version == (read_progress(conn, table.name) or 0))
         new = pending.still_unmerged(conn, batch)
         if not new:
             return _NOTHING
-        old = pending.overlapping(conn, table, new, unmerged_too=unmerged_too)
-        still_trusted = trusted and version == (read_progress(conn, table.name) or 0)
-        inputs = plan_inputs(table, new, old, trusted=still_trusted)
-        attempt.views.close()
+        old = pending.overlapping(conn, table, new, unmerged_too=rebuilds)
+        inputs = plan_inputs(table, new, old, trusted=attempt.trusted)
         outcome = attempt.views.enter_context(derived(place.spark, inputs, place.store, url, version))
         check_conservation(table.name, _received(table, new, outcome), outcome.classes)
         attempt.new, attempt.outcome = new, outcome
@@ -91,7 +102,8 @@ def merge_batch(
             _quarantine(place, attempt.outcome)
         with conn.transaction():
             mark_merged(conn, [object_.object_key for object_ in attempt.new])
-            if settles:
+            healed = (is_last and attempt.version == follows) or pending.is_all_merged(conn, table)
+            if attempt.trusted or (healed and not rebuilds):
                 write_progress(conn, table.name, version, place.run_id)
 
     with attempt.views:
@@ -99,6 +111,9 @@ def merge_batch(
         if attempt.outcome:
             report.add(len(attempt.new), _received(table, attempt.new, attempt.outcome), attempt.outcome.classes)
     report.committed(committed, time.monotonic() - began)
+    if attempt.version != follows:
+        return None
+    return attempt.version if committed is None else committed
 
 
 def drop_uncovered(
@@ -108,10 +123,19 @@ def drop_uncovered(
     everything: Sequence[LedgerObject],
     report: TableReport,
 ) -> None:
-    """Drop the rows of which no object of *everything* speaks, which came from nowhere; record the table's version."""
+    """
+    Drop the rows of which no object of *everything* speaks, which came from nowhere.
+
+    Unless objects landed meanwhile, the table's version is recorded.
+    """
     began = time.monotonic()
     url = table_url(place.lake, table)
     inputs = plan_inputs(table, everything, [], trusted=False)
+
+    def record(version: int) -> None:
+        if pending.is_all_merged(conn, table):
+            write_progress(conn, table.name, version, place.run_id)
+
     committed = make_equal(
         place.spark,
         place.dsn,
@@ -119,7 +143,7 @@ def drop_uncovered(
         table,
         place.run_id,
         lambda version: uncovered(place.spark, inputs, url, version) if version else _NOTHING,
-        lambda version: write_progress(conn, table.name, version, place.run_id),
+        record,
     )
     report.committed(committed, time.monotonic() - began)
 

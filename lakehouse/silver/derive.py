@@ -3,30 +3,27 @@
 # ruff: noqa: S608 - the text is made of names declared in lakehouse.market and of literals derived from data
 from __future__ import annotations
 
-import datetime as dt
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from lakehouse.engines.delta import Difference, partition_predicate, spark_path
-from lakehouse.market.moscow import to_moscow
 from lakehouse.market.table import Table
-from lakehouse.market.timeframe import Timeframe
-from lakehouse.silver.families import families_of, scope_of
-from lakehouse.silver.inputs import Inputs, buckets, known_from
-from lakehouse.silver.parse import SOURCES, parse_batches, row_names, rows_schema
-from lakehouse.silver.versions import CLASSES, outcome_sql, row_keys
+from lakehouse.silver import views
+from lakehouse.silver.families import scope_of
+from lakehouse.silver.inputs import Inputs
+from lakehouse.silver.parse import parse_batches, row_names, rows_schema
+from lakehouse.silver.versions import CLASSES, outcome_sql
 from lakehouse.storage.store import Store
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_INSTANT = pa.timestamp("us", tz="UTC")
 OUTCOME = "outcome"
 
 
@@ -66,7 +63,7 @@ def uncovered(spark: SparkSession, inputs: Inputs, url: str, version: int) -> Di
     """Return what *inputs*, the objects of all of Bronze, do not cover of the table at *version*: rows to drop."""
     table = inputs.table
     _table_at(spark, url, version).createOrReplaceTempView("_stored")
-    _frame(spark, _spans(inputs)).createOrReplaceTempView("spans")
+    _frame(spark, views.spans(inputs)).createOrReplaceTempView("spans")
     spark.sql(
         f"CREATE OR REPLACE TEMP VIEW difference AS SELECT t.*, 'drop' AS op FROM _stored t "
         f"LEFT ANTI JOIN spans p ON {' AND '.join(_covered(table))}"
@@ -86,10 +83,10 @@ def _register(
         cached += [rows.persist(), stored.persist()]
     rows.createOrReplaceTempView("rows")
     stored.createOrReplaceTempView("stored")
-    _frame(spark, _objects(inputs)).createOrReplaceTempView("objects")
-    _frame(spark, _series(inputs)).createOrReplaceTempView("series")
+    _frame(spark, views.objects(inputs)).createOrReplaceTempView("objects")
+    _frame(spark, views.series(inputs)).createOrReplaceTempView("series")
     if inputs.silent:
-        _frame(spark, _silent(inputs)).createOrReplaceTempView("silent")
+        _frame(spark, views.silent(inputs)).createOrReplaceTempView("silent")
 
 
 def _counted(spark: SparkSession, table: Table) -> Outcome:
@@ -113,7 +110,7 @@ def _rows(spark: SparkSession, inputs: Inputs, store: Store) -> DataFrame:
         return parse_batches(batches, store.get)
 
     schema = from_arrow_schema(rows_schema(inputs.table))
-    return _frame(spark, _sources(inputs)).mapInArrow(parse, schema)
+    return _frame(spark, views.sources(inputs)).mapInArrow(parse, schema)
 
 
 def _stored(spark: SparkSession, inputs: Inputs, url: str, version: int) -> DataFrame:
@@ -121,7 +118,7 @@ def _stored(spark: SparkSession, inputs: Inputs, url: str, version: int) -> Data
     table = inputs.table
     columns = [*row_names(table), "known_from", "known_till", "source"]
     _table_at(spark, url, version).createOrReplaceTempView("_stored")
-    _frame(spark, _spans(inputs)).createOrReplaceTempView("spans")
+    _frame(spark, views.spans(inputs)).createOrReplaceTempView("spans")
     pruned = partition_predicate(table, inputs.partitions, "t") if table.partition_by else "TRUE"
     return spark.sql(
         f"SELECT /*+ BROADCAST(p) */ p.series_id, p.fast, {', '.join(f't.{name}' for name in columns)} "
@@ -139,105 +136,10 @@ def _covered(table: Table) -> list[str]:
     conditions = [f"t.{name} = p.{name}" for name in scope_of(table)]
     if table.partition_by:
         conditions.append(f"t.{table.partition_by[-1]} = p.bucket")
-    if position := _position(table):
+    if position := views.position(table):
         conditions += [f"t.{position} >= p.from_at", f"t.{position} < p.till_at"]
     return conditions
 
 
-def _position(table: Table) -> str | None:
-    if not any(family.proves == "span" for family in families_of(table)):
-        return None
-    return "begin_at" if "begin_at" in row_keys(table) else "trade_date"
-
-
 def _frame(spark: SparkSession, table: pa.Table) -> DataFrame:
     return spark.createDataFrame(table)
-
-
-def _sources(inputs: Inputs) -> pa.Table:
-    rows: list[dict[str, Any]] = []
-    for object_id, object_ in enumerate(inputs.objects):
-        wanted = inputs.wanted[object_id]
-        rows.append(
-            {
-                "object_id": object_id,
-                "series_id": inputs.series_ids[object_id],
-                **{name: getattr(object_, name) for name in SOURCES.names if hasattr(object_, name)},
-                "known_from": known_from(object_),
-                "is_new": inputs.is_new[object_id],
-                "wanted": None if wanted is None else [{"from": from_, "till": till} for from_, till in wanted],
-            }
-        )
-    # Spark cuts a local table into equal slices: heavy objects must not meet in one
-    rows.sort(key=lambda row: -inputs.objects[row["object_id"]].rows)
-    return pa.Table.from_pylist(rows[::2] + rows[1::2][::-1], schema=SOURCES)
-
-
-def _objects(inputs: Inputs) -> pa.Table:
-    columns: dict[str, pa.Array] = {
-        "object_id": pa.array(range(len(inputs.objects)), pa.int32()),
-        "is_new": pa.array(inputs.is_new, pa.bool_()),
-        "fetched_at": pa.array([object_.fetched_at for object_ in inputs.objects], _INSTANT),
-    }
-    for name in ("object_key", "family", "engine", "market", "board", "secid", "timeframe"):
-        columns[name] = pa.array([getattr(object_, name) for object_ in inputs.objects], pa.string())
-    return pa.table(columns)
-
-
-def _series(inputs: Inputs) -> pa.Table:
-    columns = {"series_id": pa.array(range(len(inputs.scopes)), pa.int32())}
-    for position, name in enumerate(scope_of(inputs.table)):
-        columns[name] = pa.array([scope[position] for scope in inputs.scopes], pa.string())
-    return pa.table(columns)
-
-
-def _silent(inputs: Inputs) -> pa.Table:
-    silent = inputs.silent
-    columns = {
-        "object_id": pa.array([entry.object_id for entry in silent], pa.int32()),
-        "series_id": pa.array([entry.series_id for entry in silent], pa.int32()),
-        "known_from": pa.array([entry.known_from for entry in silent], _INSTANT),
-        "is_new": pa.array([entry.is_new for entry in silent], pa.bool_()),
-        "board": pa.array([entry.board for entry in silent], pa.string()),
-        "secid": pa.array([entry.secid for entry in silent], pa.string()),
-    }
-    return pa.table({**columns, **_bounds(inputs.table, [entry.span for entry in silent])})
-
-
-def _spans(inputs: Inputs) -> pa.Table:
-    """The intervals, one row per bucket they touch, so that the join with the table is one of equals."""
-    table, scope = inputs.table, scope_of(inputs.table)
-    entries: list[tuple[int, bool, str, tuple[dt.datetime, dt.datetime]]] = []
-    for interval in inputs.intervals:
-        names = [""]
-        if table.partition_by:
-            timeframe = Timeframe(inputs.scopes[interval.series_id][scope.index("timeframe")])
-            names = buckets(timeframe, interval.span)
-        entries += [(interval.series_id, interval.fast, name, interval.span) for name in names]
-    columns = {
-        "series_id": pa.array([entry[0] for entry in entries], pa.int32()),
-        "fast": pa.array([entry[1] for entry in entries], pa.bool_()),
-        "bucket": pa.array([entry[2] for entry in entries], pa.string()),
-    }
-    for position, name in enumerate(scope):
-        columns[name] = pa.array([inputs.scopes[entry[0]][position] for entry in entries], pa.string())
-    return pa.table({**columns, **_bounds(table, [entry[3] for entry in entries])})
-
-
-def _bounds(table: Table, spans: Sequence[tuple[dt.datetime, dt.datetime]]) -> dict[str, pa.Array]:
-    """The bounds of *spans* in the type of the table's position: instants, or Moscow dates that begin inside."""
-    if _position(table) != "trade_date":
-        return {
-            "from_at": pa.array([span[0] for span in spans], _INSTANT),
-            "till_at": pa.array([span[1] for span in spans], _INSTANT),
-        }
-    return {
-        "from_at": pa.array([_first_date(span[0]) for span in spans], pa.date32()),
-        "till_at": pa.array([_first_date(span[1]) for span in spans], pa.date32()),
-    }
-
-
-def _first_date(instant: dt.datetime) -> dt.date:
-    """Return the first Moscow date that begins at *instant* or later."""
-    moscow = to_moscow(instant)
-    return moscow.date() if moscow.time() == dt.time() else moscow.date() + dt.timedelta(days=1)

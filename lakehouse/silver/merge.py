@@ -4,7 +4,7 @@ Bronze -> Silver: what is unmerged, table by table, in batches of bounded rows.
 Silver is a function of Bronze, so a crash between any two steps is harmless: what is not marked as merged is merged
 again. A table's version is recorded together with those marks; while table and record differ, a commit may hold what is
 not marked, so the table is not trusted to stand for merged objects, and versions are derived from all objects until
-nothing is left unmerged.
+nothing of it is left unmerged.
 """
 
 from __future__ import annotations
@@ -178,15 +178,13 @@ def _merge_table(
     if recorded is not None and version < recorded:
         log.warning("silver.table_lost", table=table.name, version=version, recorded=recorded)
         pending.forget(conn, table)
-        recorded = None
-    trusted = version == (recorded or 0)
     # Oldest first: a newer object then finds only older ones merged
     objects = sorted(pending.unmerged(conn, table), key=total_order)
-    cut = batches(objects[:limit])
     left = len(objects)
-    for batch in cut:
+    follows: int | None = version
+    for batch in batches(objects[:limit]):
         left -= len(batch)
-        merge_batch(place, conn, table, batch, table_report, trusted=trusted, settles=trusted or left == 0)
+        follows = merge_batch(place, conn, table, batch, table_report, follows=follows, is_last=not left)
 
 
 def _rebuild_table(place: Place, conn: psycopg.Connection, table: Table, table_report: TableReport) -> None:
@@ -198,5 +196,5 @@ def _rebuild_table(place: Place, conn: psycopg.Connection, table: Table, table_r
         key=lambda object_: (*(getattr(object_, name) for name in names), object_.span_from, object_.object_key)
     )
     for batch in batches(everything):
-        merge_batch(place, conn, table, batch, table_report, trusted=False, settles=False, unmerged_too=True)
+        merge_batch(place, conn, table, batch, table_report, rebuilds=True)
     drop_uncovered(place, conn, table, everything, table_report)

@@ -52,6 +52,13 @@ def still_unmerged(conn: psycopg.Connection, objects: Sequence[LedgerObject]) ->
     return [object_ for object_ in objects if object_.object_key in left]
 
 
+def is_all_merged(conn: psycopg.Connection, table: Table) -> bool:
+    """Return whether *table* holds every object that has landed."""
+    query = "SELECT NOT EXISTS (SELECT FROM lake.bronze_object WHERE family = ANY(%s) AND merged_at IS NULL)"
+    row = conn.execute(query, [_families(table)]).fetchone()
+    return bool(row and row[0])
+
+
 def overlapping(
     conn: psycopg.Connection, table: Table, objects: Sequence[LedgerObject], *, unmerged_too: bool
 ) -> list[LedgerObject]:
