@@ -9,6 +9,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from lakehouse.bronze.fetch import FetchContext
+from lakehouse.database.breaker import Pause
 from lakehouse.database.connection import pool as open_pool
 from lakehouse.market.errors import BadInput
 from lakehouse.settings import Settings, load_settings
@@ -43,4 +44,5 @@ def fetching() -> FetchContext:
         store_url=chosen.bronze_location,
         rate_per_s=chosen.requests_per_s,
         in_flight=chosen.requests_in_flight,
+        pause=Pause(chosen.pause_s, 30 * chosen.pause_s),
     )

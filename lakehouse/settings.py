@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     iss_url: str = Field(default=EXCHANGE_URL, description="base address of the exchange's API")
     requests_per_s: float = Field(default=5, ge=0, le=50, description="request budget of all processes; 0 lifts it")
     requests_in_flight: int = Field(default=4, ge=1, le=32, description="requests at a time of all processes")
+    pause_s: float = Field(
+        default=30, gt=0, le=900, description="first pause when the exchange does not answer; doubles up to 30 times it"
+    )
     dask_scheduler: str = Field(default="threads", description="`threads`, or tcp://host:port of a Dask cluster")
     spark_master: str = Field(default="local[*]", description="Spark master of merges")
     host: Literal["127.0.0.1", "localhost"] = Field(default="127.0.0.1", description="address of the web server")

@@ -13,12 +13,13 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from lakehouse.bronze.borders import read_candle_borders
-from lakehouse.bronze.fetch import Failed, FetchContext, Landed, Outcome, Stopped, fetch_windows
+from lakehouse.bronze.fetch import Failed, FetchContext, Landed, Outcome, PutOff, Stopped, fetch_windows
 from lakehouse.bronze.prepare import instrument_windows, read_market_tables
 from lakehouse.bronze.reference import exchange_now, predecessors, resolve_instrument
 from lakehouse.bronze.window import Series, Window
-from lakehouse.database.connection import connect
+from lakehouse.database.outage import NotNow, connect_patiently, shared
 from lakehouse.iss.candles import Border
+from lakehouse.jobs.pausing import is_paused, put_off, put_off_when_paused, put_off_windows
 from lakehouse.jobs.queue import BATCH, IngestRequest, enqueue, settle
 from lakehouse.jobs.reporting import AnnounceLanded, WindowProgress
 from lakehouse.market.errors import LakehouseError
@@ -39,7 +40,10 @@ def plan_ingest(context: FetchContext, job_id: int) -> None:
     go on. Running it again plans only what was not planned before; of a retried job, only what had failed.
     """
     context = _announcing(context)
-    with connect(context.dsn, "lakehouse_app") as conn:
+    with (
+        connect_patiently(context.dsn, "lakehouse_app") as conn,
+        put_off_when_paused(conn, "ingest", {"job_id": job_id}),
+    ):
         begun = _begin(conn, job_id)
         if begun is None:
             _end_if_cancelled(conn, job_id)
@@ -54,6 +58,8 @@ def plan_ingest(context: FetchContext, job_id: int) -> None:
                 continue
             try:
                 planned, note = _plan_instrument(context, listing, request, now, markets)
+            except NotNow:  # nothing is wrong with this instrument: it is planned when the message comes again
+                raise
             except LakehouseError as error:
                 _note_error(conn, job_id, listing, str(error))
             else:
@@ -64,9 +70,16 @@ def plan_ingest(context: FetchContext, job_id: int) -> None:
 
 
 def fetch_batch(context: FetchContext, job_id: int, window_ids: Sequence[int], scheduler: str = "threads") -> None:
-    """Fetch windows of a job side by side into Bronze; running it again fetches only those that have not landed."""
+    """
+    Fetch windows of a job side by side into Bronze; running it again fetches only those that have not landed.
+
+    While the exchange does not answer the message is put off, and the windows that met that wait again.
+    """
     context = _announcing(context)
-    with connect(context.dsn, "lakehouse_app") as conn:
+    with connect_patiently(context.dsn, "lakehouse_app") as conn:
+        if is_paused(conn):
+            put_off(conn, "fetch", {"job_id": job_id, "window_ids": list(window_ids)})
+            return
         taken = _take(conn, window_ids)
         if not taken:
             _drop_cancelled(conn, window_ids)
@@ -75,10 +88,9 @@ def fetch_batch(context: FetchContext, job_id: int, window_ids: Sequence[int], s
     outcomes = fetch_windows(
         context, [(window, WindowProgress(context.dsn, window_id)) for window_id, window in taken], scheduler
     )
-    with connect(context.dsn, "lakehouse_app") as conn:
-        for (window_id, _), outcome in zip(taken, outcomes, strict=True):
-            _record(conn, window_id, outcome)
-        settle(conn, [job_id])
+    outcome_by_window = {window_id: outcome for (window_id, _), outcome in zip(taken, outcomes, strict=True)}
+    # Not lost when the database goes away right now: what landed would be read again
+    shared(context.dsn, "lakehouse_app").run(lambda conn: _record_all(conn, job_id, outcome_by_window))
     log.info("jobs.batch_fetched", job_id=job_id, windows=len(taken))
 
 
@@ -292,6 +304,16 @@ def _drop_cancelled(conn: Connection[Any], window_ids: Sequence[int]) -> None:
         """,
         (list(window_ids),),
     )
+
+
+def _record_all(conn: Connection[Any], job_id: int, outcome_by_window: Mapping[int, Outcome]) -> None:
+    for window_id, outcome in outcome_by_window.items():
+        if not isinstance(outcome, PutOff):
+            _record(conn, window_id, outcome)
+    put_off_windows(
+        conn, job_id, [window_id for window_id, outcome in outcome_by_window.items() if isinstance(outcome, PutOff)]
+    )
+    settle(conn, [job_id])
 
 
 def _record(conn: Connection[Any], window_id: int, outcome: Outcome) -> None:

@@ -129,6 +129,18 @@ def enqueue(
     return True
 
 
+def hasten(conn: Connection[Any], job_id: int | None = None) -> None:
+    """Make the steps that ask the exchange due now that were put off, of one job or of all."""
+    conn.execute(
+        """
+        UPDATE procrastinate_jobs SET scheduled_at = now()
+        WHERE status = 'todo' AND scheduled_at > now() AND task_name IN ('ingest', 'fetch')
+            AND (%(job_id)s::bigint IS NULL OR (args ->> 'job_id')::bigint = %(job_id)s)
+        """,
+        {"job_id": job_id},
+    )
+
+
 def submit_ingest(conn: Connection[Any], request: IngestRequest, requested_by: str) -> int:
     """Queue an ingest; return its job id."""
     params = json.loads(request.model_dump_json(by_alias=True))
@@ -207,6 +219,7 @@ def cancel(conn: Connection[Any], job_id: int) -> str:
             "UPDATE lake.job_window SET state = 'cancelled', updated_at = now() WHERE job_id = %s AND state = 'queued'",
             (job_id,),
         )
+        hasten(conn, job_id)  # its planning may have been put off, and must be told
         settle(conn, [job_id])
         state = conn.execute("SELECT state FROM lake.job WHERE job_id = %s", (job_id,)).fetchone()
     return str(state[0]) if state else "cancelled"
