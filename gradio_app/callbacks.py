@@ -6,8 +6,7 @@ import gradio as gr
 
 from gradio_app.session import Pool, address_of, user_of
 from lakehouse.access import audit, roles
-from lakehouse.access.roles import Role
-from lakehouse.access.users import User
+from lakehouse.access.roles import Role, User
 
 
 def require(pool: Pool, request: gr.Request, role: Role, action: str) -> User:

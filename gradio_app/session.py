@@ -10,7 +10,7 @@ from psycopg_pool import ConnectionPool
 
 from functions.requests import COOKIE
 from lakehouse.access import sessions
-from lakehouse.access.users import User
+from lakehouse.access.roles import User
 
 Pool = ConnectionPool[Connection[Any]]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from lakehouse.iss.client import Answer, IssClient
+from lakehouse.iss.answer import Answer
+from lakehouse.iss.client import IssClient
 
 CANDLE_COLUMNS = ["open", "close", "high", "low", "value", "volume", "begin", "end"]
 HISTORY_COLUMNS = [

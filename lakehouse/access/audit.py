@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
-from lakehouse.access.users import User
+from lakehouse.access.roles import User
 
 
 def record(

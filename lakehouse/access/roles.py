@@ -1,15 +1,12 @@
-"""Roles, and the question whether one suffices."""
+"""Users and their roles, and the question whether one suffices."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from functools import total_ordering
-from typing import TYPE_CHECKING
 
 from lakehouse.market.errors import LakehouseError
-
-if TYPE_CHECKING:
-    from lakehouse.access.users import User
 
 
 class NotLoggedIn(LakehouseError):
@@ -34,6 +31,15 @@ class Role(Enum):
     def __lt__(self, other: Role) -> bool:
         order = list(Role)
         return order.index(self) < order.index(other)
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody who can log in."""
+
+    user_id: int
+    name: str
+    role: Role
 
 
 def require(user: User | None, role: Role) -> User:

@@ -17,8 +17,8 @@ from typing import Any
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
-from lakehouse.access.roles import Role
-from lakehouse.access.users import User, check_password
+from lakehouse.access.roles import Role, User
+from lakehouse.access.users import check_password
 from lakehouse.market.errors import LakehouseError
 
 LIFETIME = dt.timedelta(hours=12)

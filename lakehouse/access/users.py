@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
 from typing import Any
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import VerifyMismatchError
 from psycopg import Connection
 
-from lakehouse.access.roles import Role
+from lakehouse.access.roles import Role, User
 from lakehouse.market.errors import BadInput
 
 FIRST_ADMIN = "admin"
@@ -23,15 +22,6 @@ _LOCK = 7_305_148_222  # any number: one process at a time makes the first admin
 _HASHER = PasswordHasher(time_cost=3, memory_cost=65536, parallelism=4, hash_len=32, salt_len=16, type=Type.ID)
 # What nobody's password has: checking it costs a stranger's login as much time as a user's
 _NO_HASH = f"$argon2id$v=19$m={_HASHER.memory_cost},t={_HASHER.time_cost},p={_HASHER.parallelism}${'A' * 22}${'A' * 43}"
-
-
-@dataclass(frozen=True)
-class User:
-    """Somebody who can log in."""
-
-    user_id: int
-    name: str
-    role: Role
 
 
 def create_user(conn: Connection[Any], name: str, password: str, role: Role | str) -> User:

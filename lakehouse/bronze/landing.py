@@ -11,7 +11,7 @@ from lakehouse.bronze.context import FetchContext
 from lakehouse.bronze.ledger import record_landed
 from lakehouse.bronze.objects import Exchange, Trailer, encode_object
 from lakehouse.bronze.window import Window
-from lakehouse.iss.client import Answer
+from lakehouse.iss.answer import Answer
 
 log = structlog.get_logger()
 

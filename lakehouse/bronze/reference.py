@@ -18,8 +18,9 @@ from lakehouse.bronze.objects import Exchange, Trailer, decode_object
 from lakehouse.bronze.window import EVER, Series, Window, settled_date
 from lakehouse.database.outage import shared
 from lakehouse.iss import candles, reference, securities
+from lakehouse.iss.answer import Answer
 from lakehouse.iss.blocks import Block, read_block
-from lakehouse.iss.client import Answer, IssClient
+from lakehouse.iss.client import IssClient
 from lakehouse.iss.errors import IssContractError
 from lakehouse.market.errors import BadInput
 from lakehouse.market.instrument import Instrument, parse_secid

@@ -11,8 +11,7 @@ from types import FrameType
 
 import click
 
-from lakehouse.access.roles import Role
-from lakehouse.access.users import User
+from lakehouse.access.roles import Role, User
 
 data_option = click.option(
     "--data",

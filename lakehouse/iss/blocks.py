@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lakehouse.iss.client import Answer
+from lakehouse.iss.answer import Answer
 from lakehouse.iss.errors import IssContractError
 
 KNOWN_TYPES = frozenset({"int32", "int64", "double", "number", "string", "date", "datetime", "time"})

@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from types import TracebackType
@@ -17,6 +17,7 @@ import orjson
 import stamina
 
 from lakehouse.database.breaker import NeverOpen
+from lakehouse.iss.answer import Answer
 from lakehouse.iss.errors import IssContractError, IssUnavailable
 
 USER_AGENT = f"moex-lakehouse/{version('moex-lakehouse')}"
@@ -52,25 +53,6 @@ class Breaker(Protocol):
     async def is_answering(self) -> bool: ...
 
     async def stay_away(self, reason: str, at_least_s: float) -> Exception: ...
-
-
-@dataclass(frozen=True)
-class Answer:
-    """
-    An answer of the exchange.
-
-    Attributes:
-        fetched_at: The ``Date`` header, UTC: the exchange's clock, which is the only one that decides about data.
-        body: Bytes as received, transfer encodings undone.
-        document: The body, parsed.
-    """
-
-    url: str
-    status: int
-    headers: Mapping[str, str]
-    fetched_at: dt.datetime
-    body: bytes
-    document: Any = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)

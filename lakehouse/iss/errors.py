@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lakehouse.market.errors import LakehouseError
 
 if TYPE_CHECKING:
-    from lakehouse.iss.client import Answer
+    from lakehouse.iss.answer import Answer
 
 
 class IssError(LakehouseError):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import AsyncGenerator, Sequence
 
+from lakehouse.iss.answer import Answer
 from lakehouse.iss.blocks import NUMBER_OR_NULL, Block, check_types, read_block
-from lakehouse.iss.client import Answer, IssClient
+from lakehouse.iss.client import IssClient
 from lakehouse.iss.errors import PagingBroken
 from lakehouse.iss.pages import Page, check_span, key_column, segment
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from lakehouse.iss.answer import Answer
 from lakehouse.iss.blocks import Block
-from lakehouse.iss.client import Answer
 from lakehouse.iss.errors import IssContractError, PagingBroken
 
 

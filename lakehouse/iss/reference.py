@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 
+from lakehouse.iss.answer import Answer
 from lakehouse.iss.blocks import read_block
-from lakehouse.iss.client import Answer, IssClient
+from lakehouse.iss.client import IssClient
 from lakehouse.iss.errors import PagingBroken
 from lakehouse.iss.pages import segment
 

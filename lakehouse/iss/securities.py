@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lakehouse.iss.answer import Answer
 from lakehouse.iss.blocks import read_block
-from lakehouse.iss.client import Answer, IssClient
+from lakehouse.iss.client import IssClient
 from lakehouse.iss.pages import segment
 
 CARD = {

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from lakehouse.iss.client import Answer, IssClient, Patience
+from lakehouse.iss.answer import Answer
+from lakehouse.iss.client import IssClient, Patience
 from lakehouse.iss.errors import IssContractError, IssUnavailable
 from tests.contract.wayward import Step, Wayward, cuts, hangs, resets, says, wayward
 

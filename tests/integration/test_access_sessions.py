@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from lakehouse.access.roles import Role
+from lakehouse.access.roles import Role, User
 from lakehouse.access.sessions import LoginFailed, TooManyAttempts, login, logout, mint, resolve
-from lakehouse.access.users import User, create_user
+from lakehouse.access.users import create_user
 from lakehouse.database.connection import connect
 
 pytestmark = pytest.mark.postgres
