@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
 import orjson
+import psycopg
 import structlog
 from chalice.app import Response
 
@@ -27,6 +28,9 @@ STATUS = (
     (DataMoved, 409, "data_moved"),
     (BadInput, 400, "bad_input"),
 )
+
+_DIGITS = 100
+_UNAVAILABLE = "the database does not answer: try again in some seconds; if it stays so, start the platform anew"
 
 
 class NotFound(LakehouseError):
@@ -53,6 +57,9 @@ def refusing(view: Callable[..., Response]) -> Callable[..., Response]:
                 if isinstance(error, kind):
                     return answer({"code": code, "message": str(error)}, status)
             raise
+        except psycopg.OperationalError as error:
+            log.warning("functions.database_unavailable", error=str(error))
+            return answer({"code": "unavailable", "message": _UNAVAILABLE}, 503, {"Retry-After": "5"})
 
     return wrapped
 
@@ -60,9 +67,33 @@ def refusing(view: Callable[..., Response]) -> Callable[..., Response]:
 def document(body: bytes | str) -> dict[str, Any]:
     """Return the JSON object of a request's *body*; raise BadInput when it is none."""
     try:
-        parsed = json.loads(body or "{}")
+        text = body.decode() if isinstance(body, bytes) else body
+        parsed = json.loads(text or "{}", object_pairs_hook=_each_once, parse_int=_integer, parse_constant=_no_number)
+    except UnicodeDecodeError:
+        raise BadInput("the body is not UTF-8") from None
+    except RecursionError:
+        raise BadInput("the body is nested too deep") from None
     except ValueError as error:
         raise BadInput(f"the body is not JSON: {error}") from None
     if not isinstance(parsed, dict):
         raise BadInput("the body must be a JSON object")
     return parsed
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadInput(f"the body names {twice[:40]!r} twice")
+    return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise BadInput(f"a number in the body has {len(text):,} digits")
+    return int(text)
+
+
+def _no_number(text: str) -> None:
+    raise BadInput(f"the body is not JSON: {text} is no number there")

@@ -15,10 +15,12 @@ from chalice.app import Chalice, Request, Response, S3Event, SQSEvent
 from functions import context
 from functions.answers import NotFound, answer, document, refusing
 from functions.candles import read_candles
-from functions.requests import address_of, choice_of, integer_of, text_of, token_of, user_with
+from functions.quality import read_quality, read_quarantine
+from functions.requests import address_of, integer_of, no_others, text_of, token_of, user_with
 from lakehouse.access import audit, sessions
 from lakehouse.access.roles import Role
 from lakehouse.jobs import fetching, queue
+from lakehouse.jobs.conservation import conservation, verdict
 from lakehouse.market.errors import BadInput
 from lakehouse.serving import queries
 
@@ -36,6 +38,7 @@ def asked() -> Request:
 @app.route("/v1/health")
 @refusing
 def health() -> Response:
+    no_others(asked())
     with context.pool().connection() as conn:
         publication = queries.publication(conn)
     return answer({"status": "ok", "source": context.settings().source, "data_version": publication.data_version})
@@ -46,7 +49,7 @@ def health() -> Response:
 def login() -> Response:
     body = document(asked().raw_body)
     name, password = body.get("user"), body.get("password")
-    if not isinstance(name, str) or not isinstance(password, str):
+    if not isinstance(name, str) or not isinstance(password, str) or len(body) > 2:
         raise BadInput('the body must be {"user": "...", "password": "..."}')
     with context.pool().connection() as conn:
         session = sessions.login(conn, name, password, address_of(asked()))
@@ -89,9 +92,10 @@ def ingest() -> Response:
 @app.route("/v1/jobs")
 @refusing
 def jobs() -> Response:
-    limit = integer_of(asked(), "limit", 50, 1, 500)
     with context.pool().connection() as conn:
         user_with(conn, asked(), Role.ANALYST)
+        no_others(asked(), "limit")
+        limit = integer_of(asked(), "limit", 50, 1, 500)
         return answer({"jobs": [_shown(job) for job in queue.jobs(conn, limit)]})
 
 
@@ -103,7 +107,11 @@ def job(job_id: str) -> Response:
         found = _job(conn, job_id)
         windows = queue.windows(conn, found.job_id)
         steps = queue.steps_of(conn, found)
-    return answer({**_shown(found), "windows": windows, "steps": steps})
+    counts = conservation(steps)
+    rows = [{**vars(each), "adds_up": each.adds_up} for each in counts]
+    return answer(
+        {**_shown(found), "conservation": rows, "verdict": verdict(counts), "windows": windows, "steps": steps}
+    )
 
 
 @app.route("/v1/jobs/{job_id}/cancel", methods=["POST"])
@@ -116,22 +124,49 @@ def cancel(job_id: str) -> Response:
     return answer({"job_id": int(job_id), "state": state})
 
 
+@app.route("/v1/jobs/{job_id}/retry", methods=["POST"])
+@refusing
+def retry(job_id: str) -> Response:
+    with context.pool().connection() as conn:
+        user = user_with(conn, asked(), Role.ADMIN, "retry")
+        again = queue.retry_failed(conn, _job(conn, job_id).job_id)
+        if not again:
+            raise BadInput(f"nothing of job {job_id} failed: nothing to retry")
+        audit.record(conn, user, "retry", f"job {job_id}", {}, "queued", address_of(asked()))
+    return answer({"job_id": int(job_id), "state": "running"}, 202)
+
+
+@app.route("/v1/quarantine")
+@refusing
+def quarantine() -> Response:
+    with context.pool().connection() as conn:
+        user_with(conn, asked(), Role.ADMIN)
+        return read_quarantine(conn, asked())
+
+
+@app.route("/v1/quality")
+@refusing
+def quality() -> Response:
+    with context.pool().connection() as conn:
+        user_with(conn, asked(), Role.ADMIN)
+        return read_quality(conn, asked())
+
+
 @app.route("/v1/instruments")
 @refusing
 def instruments() -> Response:
-    text = text_of(asked(), "q", "")
     with context.pool().connection() as conn:
         user_with(conn, asked(), Role.VIEWER)
-        return answer({"instruments": queries.instruments(conn, text)})
+        no_others(asked(), "q")
+        return answer({"instruments": queries.instruments(conn, text_of(asked(), "q", ""))})
 
 
 @app.route("/v1/candles")
 @refusing
 def candles() -> Response:
-    form = choice_of(asked(), "format", ("json", "csv"))
     with context.pool().connection() as conn:
         user_with(conn, asked(), Role.VIEWER)
-        return read_candles(conn, asked(), form)
+        return read_candles(conn, asked())
 
 
 @app.on_sqs_message(queue="lakehouse-ingest", batch_size=1, name="ingest_step")
@@ -157,9 +192,9 @@ def landed(event: S3Event) -> None:
 def _job(conn: Any, job_id: str) -> queue.Job:
     found = queue.job(conn, int(job_id)) if job_id.isascii() and job_id.isdigit() and len(job_id) < 18 else None
     if found is None:
-        raise NotFound(f"there is no job {job_id}")
+        raise NotFound(f"there is no job {job_id[:40]}")
     return found
 
 
 def _shown(job: queue.Job) -> dict[str, Any]:
-    return {**vars(job), "seconds_left": job.seconds_left}
+    return {**vars(job), "seconds_left": job.seconds_left, "why_failed": job.why_failed}

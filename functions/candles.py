@@ -10,14 +10,18 @@ from chalice.app import Request, Response
 from psycopg import Connection
 
 from functions.answers import answer
-from functions.requests import choice_of, date_of, integer_of, text_of
+from functions.requests import choice_of, date_of, integer_of, no_others, text_of
 from lakehouse.market.instrument import parse_secid
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.serving import queries
 
+_PARAMETERS = ("secid", "board", "timeframe", "from", "till", "adjust", "limit", "token", "format")
 
-def read_candles(conn: Connection[Any], request: Request, form: str) -> Response:
-    """Answer a request for candles in *form* json or csv; in CSV the continuation token is the header ``X-Next``."""
+
+def read_candles(conn: Connection[Any], request: Request) -> Response:
+    """Answer a request for candles as JSON or CSV; in CSV the continuation token is the header ``X-Next``."""
+    no_others(request, *_PARAMETERS)
+    form = choice_of(request, "format", ("json", "csv"))
     secid = parse_secid(text_of(request, "secid"))
     timeframe = Timeframe.parse(text_of(request, "timeframe", Timeframe.DAY))
     adjust = cast(queries.Adjust, choice_of(request, "adjust", ("none", "split")))

@@ -8,16 +8,26 @@ could serve one request at a time; LocalChalice keeps it per thread.
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from chalice.app import Chalice
 from chalice.config import Config
 from chalice.local import ForbiddenError, LocalChalice, LocalGateway, LocalGatewayException
 
 MAX_BODY_BYTES = 1 << 20
+_NO_PATH = "there is no such path under /v1"
+_DRAINED_BYTES = 16 << 20
+# What Chalice refuses itself, in the words and form of all other refusals
+_CHALICE = {
+    405: ("method_not_allowed", "the path does not take this method: the header Allow says which it takes"),
+    415: ("unsupported_media_type", "the body must be JSON: send it with Content-Type: application/json"),
+    500: ("internal", "the platform failed at this request, and wrote down why in logs/web.log of its data folder"),
+}
 _TIMEOUT_S = 60
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -39,20 +49,50 @@ def wsgi_app(app: Chalice) -> Wsgi:
 
 
 def _respond(gateway: LocalGateway, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
-    length = int(environ.get("CONTENT_LENGTH") or 0)
-    if length > MAX_BODY_BYTES:
-        return 413, [_JSON], b'{"code":"too_large","message":"the body is larger than 1 MiB"}'
+    body = _body(environ)
+    if body is None:
+        return _refusal(413, "too_large", "the body is larger than 1 MiB")
+    if environ["PATH_INFO"].startswith("//"):  # what Chalice's router takes for the name of a server, and skips
+        return _refusal(404, "not_found", _NO_PATH)
     query = environ.get("QUERY_STRING")
-    path = environ["PATH_INFO"] + (f"?{query}" if query else "")
-    body = environ["wsgi.input"].read(length) if length else b""
+    # The server took the percent-encoding off: without it a ? or # of the path would begin another part
+    path = quote(environ["PATH_INFO"].encode("latin-1")) + (f"?{query}" if query else "")
     try:
         answer = gateway.handle_request(environ["REQUEST_METHOD"], path, _headers(environ), body)
     except ForbiddenError:
         # What API Gateway says of a path that no route has; there are no authorizers here that could forbid one.
-        return 404, [_JSON], b'{"code":"not_found","message":"there is no such path under /v1"}'
+        return _refusal(404, "not_found", _NO_PATH)
     except LocalGatewayException as error:
         return error.CODE, list(error.headers.items()), _gateway_error(error)
     return answer["statusCode"], _answer_headers(answer), _answer_body(answer)
+
+
+def _body(environ: dict[str, Any]) -> bytes | None:
+    """Return the body, also one whose length nobody said; None if it is larger than is taken."""
+    stream, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH")
+    if length and length.isascii() and length.isdigit() and len(length) < 18:
+        if int(length) <= MAX_BODY_BYTES:
+            return bytes(stream.read(int(length))) if int(length) else b""
+        _drain(stream)
+        return None
+    if not length and not environ.get("HTTP_TRANSFER_ENCODING"):
+        return b""
+    found = bytes(stream.read(MAX_BODY_BYTES + 1))
+    if len(found) <= MAX_BODY_BYTES:
+        return found
+    _drain(stream)
+    return None
+
+
+def _drain(stream: Any) -> None:
+    """Read on a little: a client that is cut off while it sends does not hear why."""
+    left = _DRAINED_BYTES
+    while left > 0 and (part := stream.read(1 << 16)):
+        left -= len(part)
+
+
+def _refusal(status: int, code: str, message: str) -> tuple[int, list[tuple[str, str]], bytes]:
+    return status, [_JSON], json.dumps({"code": code, "message": message}).encode()
 
 
 _JSON = ("Content-Type", "application/json")
@@ -62,6 +102,8 @@ def _headers(environ: dict[str, Any]) -> dict[str, str]:
     headers = {name[5:].replace("_", "-").title(): value for name, value in environ.items() if name.startswith("HTTP_")}
     if environ.get("CONTENT_TYPE"):
         headers["Content-Type"] = environ["CONTENT_TYPE"]
+    # Chalice takes them for ASCII when it refuses a path
+    headers = {name: value.encode("ascii", "replace").decode() for name, value in headers.items()}
     headers["X-Lakehouse-Address"] = environ.get("REMOTE_ADDR", "")  # ours: what a client sent under the name is gone
     return headers
 
@@ -79,6 +121,10 @@ def _answer_headers(answer: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _answer_body(answer: dict[str, Any]) -> bytes:
     body = answer["body"] or b""
+    if answer["statusCode"] in _CHALICE:
+        code, message = _CHALICE[answer["statusCode"]]
+        said = json.loads(body)
+        return _refusal(0, code, message)[2] if "Code" in said else json.dumps(said).encode()
     if answer.get("isBase64Encoded"):
         return base64.b64decode(body)
     return body.encode() if isinstance(body, str) else body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -11,11 +12,12 @@ from chalice.app import Request
 from psycopg import Connection
 
 from lakehouse.access import audit, sessions
-from lakehouse.access.roles import NotAllowed, NotLoggedIn, Role, require
-from lakehouse.access.users import User
+from lakehouse.access.roles import NotAllowed, NotLoggedIn, Role, User, require
 from lakehouse.market.errors import BadInput
 
 COOKIE = "lakehouse_session"
+MAX_PARAMETER_CHARACTERS = 1_000
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def token_of(request: Request) -> str:
@@ -53,22 +55,41 @@ def address_of(request: Request) -> str:
     return str(request.headers.get("x-lakehouse-address") or source.get("sourceIp", ""))
 
 
+def no_others(request: Request, *names: str) -> None:
+    """Raise BadInput when a request has a parameter that is none of *names*: one misspelt would change the answer."""
+    for name in request.query_params or {}:
+        if name not in names:
+            known = f"the parameters are {', '.join(names)}" if names else "this path takes none"
+            raise BadInput(f"there is no parameter {_shown(name)}: {known}")
+
+
 def text_of(request: Request, name: str, default: str | None = None) -> str:
-    """Return the parameter *name*; raise BadInput when it is missing and has no default."""
-    parameters: dict[str, str] = dict(request.query_params or {})
-    found = parameters.get(name)
-    if found is None or found == "":
+    """Return the parameter *name*; raise BadInput when it is missing and has no default, or can be no parameter."""
+    parameters = request.query_params
+    found = parameters.getlist(name) if parameters and name in parameters else []
+    if len(found) > 1:
+        raise BadInput(f"the parameter {name} is given {len(found)} times")
+    if not found or found[0] == "":
         if default is None:
             raise BadInput(f"the parameter {name} is missing")
         return default
-    return str(found)
+    text = str(found[0])
+    if len(text) > MAX_PARAMETER_CHARACTERS:
+        raise BadInput(f"the parameter {name} is longer than {MAX_PARAMETER_CHARACTERS:,} characters")
+    if not text.isprintable():
+        raise BadInput(f"the parameter {name} holds characters that cannot be printed: {_shown(text)}")
+    return text
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}...")
 
 
 def choice_of(request: Request, name: str, choices: Sequence[str]) -> str:
     """Return the parameter *name*, one of *choices*, the first by default."""
     found = text_of(request, name, choices[0])
     if found not in choices:
-        raise BadInput(f"{name} {found!r} is not one of {', '.join(choices)}")
+        raise BadInput(f"{name} {_shown(found)} is not one of {', '.join(choices)}")
     return found
 
 
@@ -77,15 +98,17 @@ def date_of(request: Request, name: str) -> dt.date | None:
     found = text_of(request, name, "")
     if not found:
         return None
+    if not _DATE.fullmatch(found):
+        raise BadInput(f"{name} {_shown(found)} is not a date: write YYYY-MM-DD")
     try:
         return dt.date.fromisoformat(found)
     except ValueError:
-        raise BadInput(f"{name} {found!r} is not a date: write YYYY-MM-DD") from None
+        raise BadInput(f"{name}: there is no day {found}") from None
 
 
 def integer_of(request: Request, name: str, default: int, least: int, most: int) -> int:
     """Return the whole number in the parameter *name*, within its bounds."""
     found = text_of(request, name, str(default))
-    if not found.isascii() or not found.isdigit() or not least <= int(found) <= most:
-        raise BadInput(f"{name} {found!r} is not a whole number from {least} to {most}")
+    if not found.isascii() or not found.isdigit() or len(found) > 18 or not least <= int(found) <= most:
+        raise BadInput(f"{name} {_shown(found)} is not a whole number from {least} to {most}")
     return int(found)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 
 import click
+import psycopg
 
 from lakehouse.cli.demo import demo
 from lakehouse.cli.jobs import ingest, jobs
 from lakehouse.cli.platform import rebuild, simulator, up
+from lakehouse.cli.quality import quality, quarantine
 from lakehouse.cli.sql import sql
 from lakehouse.cli.users import users
 from lakehouse.logs import configure_logs
@@ -22,7 +24,7 @@ def lakehouse() -> None:
     configure_logs("error")
 
 
-for command in (demo, up, ingest, jobs, sql, users, simulator, rebuild):
+for command in (demo, up, ingest, jobs, sql, quarantine, quality, users, simulator, rebuild):
     lakehouse.add_command(command)
 
 
@@ -37,4 +39,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except LakehouseError as error:
         click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except psycopg.OperationalError as error:
+        said = " ".join(str(error).split())
+        click.echo(f"Error: the database does not answer: {said}; does the platform run?", err=True)
         sys.exit(1)

@@ -19,12 +19,14 @@ from lakehouse.access import audit
 from lakehouse.cli.options import data_option, operator
 from lakehouse.database.connection import connect
 from lakehouse.jobs import queue
+from lakehouse.jobs.conservation import conservation, verdict
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.settings import load_settings
 from lakehouse.up import running_dsn, with_settings
 
 _DATE = click.DateTime(["%Y-%m-%d"])
+JOB_ID = click.IntRange(1, 2**63 - 1)
 
 
 @click.command()
@@ -60,13 +62,14 @@ def ingest(
         "reread": reread,
     }
     request = queue.IngestRequest.parse(document)
-    with _connected(data) as conn:
+    with connected(data) as conn:
         user = operator()
         job_id = queue.submit_ingest(conn, request, user.name)
         audit.record(conn, user, "ingest", " ".join(secids)[:200], {"job_id": job_id}, "queued", "")
         click.echo(f"job {job_id} is queued", err=True)
         if wait:
-            _report(_until_over(conn, job_id))
+            found = _until_over(conn, job_id)
+            _report(found, verdict(conservation(queue.steps_of(conn, found))))
 
 
 @click.group(invoke_without_command=True)
@@ -77,47 +80,51 @@ def jobs(context: click.Context, data: Path | None, as_json: bool) -> None:
     """Show the newest jobs; or one of them, cancel or retry it."""
     context.obj = data
     if context.invoked_subcommand is None:
-        with _connected(data) as conn:
+        with connected(data) as conn:
             _print_jobs(queue.jobs(conn), as_json)
 
 
 @jobs.command()
-@click.argument("job_id", type=int)
+@click.argument("job_id", type=JOB_ID)
 @click.pass_obj
 def show(data: Path | None, job_id: int) -> None:
-    """Show a job with its windows and what each station did, as JSON."""
-    with _connected(data) as conn:
+    """Show a job with its windows, what each station did, and whether its rows add up, as JSON."""
+    with connected(data) as conn:
         found = _job(conn, job_id)
-        document = {**vars(found), "windows": queue.windows(conn, job_id), "steps": queue.steps_of(conn, found)}
-    click.echo(json.dumps(document, default=_plain, indent=2, ensure_ascii=False))
+        windows, steps = queue.windows(conn, job_id), queue.steps_of(conn, found)
+    counts = conservation(steps)
+    rows = [{**vars(each), "adds_up": each.adds_up} for each in counts]
+    said = {"why_failed": found.why_failed, "conservation": rows, "verdict": verdict(counts)}
+    document = {**vars(found), **said, "windows": windows, "steps": steps}
+    click.echo(json.dumps(document, default=plain, indent=2, ensure_ascii=False))
 
 
 @jobs.command()
-@click.argument("job_id", type=int)
+@click.argument("job_id", type=JOB_ID)
 @click.pass_obj
 def cancel(data: Path | None, job_id: int) -> None:
     """Stop a job at the next page of what it reads."""
-    with _connected(data) as conn:
+    with connected(data) as conn:
         state = queue.cancel(conn, job_id)
         audit.record(conn, operator(), "cancel", f"job {job_id}", {}, state, "")
     click.echo(f"job {job_id} is {state}")
 
 
 @jobs.command()
-@click.argument("job_id", type=int, required=False)
+@click.argument("job_id", type=JOB_ID, required=False)
 @click.option("--failed", is_flag=True, help="Of all jobs (without JOB_ID).")
 @click.pass_obj
 def retry(data: Path | None, job_id: int | None, failed: bool) -> None:
-    """Queue again exactly the windows of a job that failed."""
+    """Queue again exactly what failed of a job: windows, and tickers that could not be planned."""
     if job_id is None and not failed:
         raise click.UsageError("say which job, or --failed for all")
-    with _connected(data) as conn:
+    with connected(data) as conn:
         retried = queue.retry_failed(conn, job_id)
         audit.record(conn, operator(), "retry", f"jobs {retried}", {}, "queued", "")
     click.echo(f"queued again: {', '.join(map(str, retried)) or 'nothing, as nothing had failed'}")
 
 
-def _connected(data: Path | None) -> Connection[Any]:
+def connected(data: Path | None) -> Connection[Any]:
     return connect(running_dsn(with_settings(load_settings(), data_dir=data)))
 
 
@@ -134,19 +141,21 @@ def _until_over(conn: Connection[Any], job_id: int) -> queue.Job:
     return found
 
 
-def _report(found: queue.Job) -> None:
+def _report(found: queue.Job, rows: str) -> None:
     click.echo(
         f"job {found.job_id} {found.state}: {found.windows_done} windows, {found.pages} pages, {found.rows} rows"
     )
+    for secid, note in found.report.get("notes", {}).items():
+        click.echo(f"{secid}: {note}")
+    if rows:
+        click.echo(rows)
     if found.state == "failed":
-        raise LakehouseError(
-            found.error or f"{found.windows_failed} windows failed: lakehouse jobs show {found.job_id}"
-        )
+        raise LakehouseError(found.why_failed or f"job {found.job_id} failed")
 
 
 def _print_jobs(found: Sequence[queue.Job], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([vars(job) for job in found], default=_plain, ensure_ascii=False))
+        click.echo(json.dumps([vars(job) for job in found], default=plain, ensure_ascii=False))
         return
     table = Table(box=None)
     for name in ("job", "state", "by", "windows", "failed", "pages", "rows", "created", "error"):
@@ -158,7 +167,7 @@ def _print_jobs(found: Sequence[queue.Job], as_json: bool) -> None:
     Console().print(table)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     if isinstance(value, dt.date):
         return value.isoformat()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

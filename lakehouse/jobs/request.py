@@ -144,6 +144,8 @@ def _sentence(fault: Any) -> str:
             return f"must be a list, was {_short(fault['input'])}"
         case "string_type":
             return f"must be a text, was {_short(fault['input'])}"
+        case "string_unicode":
+            return "holds a text that is not Unicode"
         case "bool_type":
             return f"must be true or false, was {_short(fault['input'])}"
         case "model_type" | "model_attributes_type":

@@ -55,6 +55,8 @@ def run_sql(
         SqlRefused: if the statement is not run as written; the message names line and column.
         SqlFailed: if it took too long or too much memory, or what it names does not exist yet.
     """
+    if not statement.isascii() and any("\ud800" <= character <= "\udfff" for character in statement):
+        raise SqlRefused("the statement is not UTF-8 text")
     request = {"statement": statement, "lake": lake, "at": at, "row_limit": row_limit, "timeout_s": timeout_s}
     head, separator, body = _run(json.dumps(request).encode() + b"\n", timeout_s).partition(b"\n")
     if not separator:

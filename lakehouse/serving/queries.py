@@ -185,10 +185,11 @@ def _check(from_: dt.date, till: dt.date, adjust: str, limit: int) -> None:
         raise BadInput(f"adjust {adjust!r} is not one of none, split")
     if not 1 <= limit <= MAX_LIMIT:
         raise BadInput(f"limit {limit} is not between 1 and {MAX_LIMIT:,}: ask for less, and for more pages")
+    for name, date in (("from", from_), ("till", till)):
+        if not FIRST_DATE <= date <= LAST_DATE:
+            raise BadInput(f"{name} {date} does not lie between {FIRST_DATE} and {LAST_DATE}")
     if till < from_:
-        raise BadInput(f"till {till} lies before from {from_}")
-    if from_ < FIRST_DATE or till > LAST_DATE:
-        raise BadInput(f"dates lie between {FIRST_DATE} and {LAST_DATE}")
+        raise BadInput(f"till {till} lies before from {from_}: swap them")
 
 
 def _check_found(secid: str, board: str | None, found: str | None, main_board: str | None) -> None:

@@ -60,8 +60,8 @@ DAY = dt.date(2024, 1, 2)
         (DAY, DAY, "split", 0, "limit 0 is not between 1 and 10,000"),
         (DAY, DAY, "split", 10_001, "limit 10001 is not between 1 and 10,000"),
         (DAY, dt.date(2024, 1, 1), "split", 1, "till 2024-01-01 lies before from 2024-01-02"),
-        (dt.date(1, 1, 1), DAY, "split", 1, "dates lie between 1900-01-01 and 2999-12-31"),
-        (DAY, dt.date(9999, 12, 31), "split", 1, "dates lie between 1900-01-01 and 2999-12-31"),
+        (dt.date(1, 1, 1), DAY, "split", 1, "from 0001-01-01 does not lie between 1900-01-01 and 2999-12-31"),
+        (DAY, dt.date(9999, 12, 31), "split", 1, "till 9999-12-31 does not lie between 1900-01-01 and 2999-12-31"),
     ],
 )
 def test_parameters_without_sense_are_refused(

@@ -1,0 +1,86 @@
+"""``lakehouse quarantine`` and ``lakehouse quality``: rows that were refused, and dates that do not add up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lakehouse.bronze import doubts
+from lakehouse.cli.jobs import connected, plain
+from lakehouse.cli.options import data_option
+from lakehouse.market.instrument import parse_secid
+from lakehouse.serving.quarantine import MAX_LIMIT, quarantined, rule_counts
+
+_LIMIT = click.IntRange(1, MAX_LIMIT)
+_PAYLOAD_SHOWN = 120
+
+
+@click.command()
+@click.option("--table", help="Of one table of Silver, such as silver.candles.")
+@click.option("--secid", help="Of one security.")
+@click.option("--rule", help="That broke this rule.")
+@click.option("--limit", type=_LIMIT, default=50, show_default=True, help="Most rows shown, newest fetch first.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
+@data_option
+def quarantine(
+    table: str | None, secid: str | None, rule: str | None, limit: int, as_json: bool, data: Path | None
+) -> None:
+    """List rows that broke a rule: the rule, the row as received, and where in Bronze it lies."""
+    with connected(data) as conn:
+        secid = parse_secid(secid) if secid else None
+        rows, more = quarantined(conn, table=table, secid=secid, rule=rule, limit=limit)
+        total = sum(count.rows for count in rule_counts(conn))
+    if as_json:
+        click.echo(json.dumps([vars(row) for row in rows], default=plain, ensure_ascii=False))
+        return
+    shown = Table("fetched (UTC)", "table", "security", "rule", "payload", "Bronze reference", box=None)
+    for row in rows:
+        series = " ".join(part for part in (row.secid, row.board, row.timeframe) if part)
+        payload = row.payload if len(row.payload) <= _PAYLOAD_SHOWN else f"{row.payload[:_PAYLOAD_SHOWN]}..."
+        shown.add_row(f"{row.fetched_at:%Y-%m-%d %H:%M:%S}", row.table, series, row.rule, payload, row.source)
+    if rows:
+        Console(markup=False).print(shown)
+    click.echo(
+        f"{total:,} rows are in quarantine" + (f", {len(rows)} of them shown (--limit)" if more else ""), err=True
+    )
+
+
+@click.command()
+@click.option("--secid", help="Of one security.")
+@click.option("--state", type=click.Choice([doubts.DIFFERS, doubts.NOT_PROVABLE]), help="Only these.")
+@click.option("--limit", type=_LIMIT, default=50, show_default=True, help="Most dates shown, newest first.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+@data_option
+def quality(secid: str | None, state: str | None, limit: int, as_json: bool, data: Path | None) -> None:
+    """Show what is doubtful: rows in quarantine by rule, and dates whose volumes differ or cannot be proved."""
+    with connected(data) as conn:
+        secid = parse_secid(secid) if secid else None
+        rules, counts = rule_counts(conn), doubts.gap_counts(conn)
+        gaps = doubts.gaps(conn, secid=secid, state=state, limit=limit)
+    if as_json:
+        found = {"quarantine": rules, "volume_counts": counts, "volume_gaps": gaps}
+        click.echo(json.dumps(found, default=plain, ensure_ascii=False))
+        return
+    click.echo(f"In quarantine: {sum(rule.rows for rule in rules):,} rows (lakehouse quarantine lists them)")
+    for rule in rules:
+        click.echo(f"  {rule.table}: {rule.rule}: {rule.rows:,}")
+    click.echo("Volumes within the day: " + ", ".join(f"{count:,} dates {name}" for name, count in counts.items()))
+    if gaps:
+        Console(markup=False).print(_gap_table(gaps))
+
+
+def _gap_table(gaps: list[doubts.VolumeGap]) -> Table:
+    shown = Table(
+        "date", "security", "timeframe", "state", "measure", "of the day", "within the day", "read again", box=None
+    )
+    for gap in gaps:
+        day = "none held" if gap.day_volume is None else f"{gap.day_volume:,.0f}"
+        again = f"{gap.reread_at:%Y-%m-%d %H:%M}" if gap.reread_at else ""
+        place = f"{gap.secid} {gap.board}"
+        volumes = (day, f"{gap.intraday_volume:,.0f}")
+        shown.add_row(f"{gap.trade_date}", place, gap.timeframe, gap.state, gap.measure, *volumes, again)
+    return shown

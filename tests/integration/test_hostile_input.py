@@ -1,0 +1,263 @@
+"""What is hostile or wrong is refused with what was wrong: no traceback, no 5xx, nothing stored."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import Connection, sql
+from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
+
+from lakehouse.access.sessions import mint
+from lakehouse.access.users import create_user
+from lakehouse.cli import main
+from lakehouse.database.connection import connect
+from lakehouse.database.migrate import migrate
+from lakehouse.database.runner import EmbeddedPostgres, free_port
+from tests.hostile_requests import REQUESTS, Hostile
+
+pytestmark = pytest.mark.postgres
+# Who came and what was refused may be written down; of all else nothing may change
+WRITTEN = {"lake.audit", "lake.login_attempt", "lake.session", "lake.step_run"}
+SCHEMAS = ("lake", "gold", "store", "public")
+
+
+@dataclass(frozen=True)
+class Api:
+    """The functions on a socket, their database, and a session of each role."""
+
+    port: int
+    dsn: str
+    conn: Connection[Any]
+    tokens: dict[str, str]
+    log: Path
+
+    def ask(self, request: Hostile) -> tuple[int, bytes]:
+        """Send a request as written, byte for byte; return the status and the body of the answer."""
+        headers = [b"Host: platform", b"Connection: close", *request.headers]
+        if request.role:
+            headers.append(b"Authorization: Bearer " + self.tokens[request.role].encode())
+        if request.body and not any(header.startswith(b"Transfer-Encoding") for header in headers):
+            headers.append(b"Content-Length: %d" % len(request.body))
+        head = b"%s %s HTTP/1.1\r\n%s\r\n\r\n" % (request.method.encode(), request.target, b"\r\n".join(headers))
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+            connection.sendall(head + request.body)
+            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        status, _, rest = answer.partition(b"\r\n")
+        return int(status.split()[1]), rest.partition(b"\r\n\r\n")[2]
+
+    def stored(self) -> str:
+        """Return of every table how many rows it has, and a hash of them."""
+        (names,) = self.conn.execute(
+            "SELECT array_agg(format('%%I.%%I', schemaname, tablename)) FROM pg_tables WHERE schemaname = ANY(%s)",
+            (list(SCHEMAS),),
+        ).fetchone() or ((),)
+        counts = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT {}, count(*), sum(hashtextextended(t::text, 0) % 1000000007) FROM {} t").format(
+                name, sql.Identifier(*name.split("."))
+            )
+            for name in sorted(set(names) - WRITTEN)
+        )
+        return "\n".join(map(str, self.conn.execute(counts).fetchall()))
+
+
+@pytest.fixture(scope="module")
+def api(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with connect(postgres.dsn) as conn:
+        conn.execute("CREATE DATABASE hostile")
+    dsn = make_conninfo(postgres.dsn, dbname="hostile")
+    migrate(dsn)
+    with connect(dsn) as conn:
+        users = [create_user(conn, role, "a long password", role) for role in ("viewer", "analyst", "admin")]
+        tokens = {user.name: mint(conn, user, dt.timedelta(hours=1)) for user in users}
+        conn.execute(
+            "INSERT INTO lake.job (kind, state, requested_by, params, started_at, planned_at, finished_at)"
+            " VALUES ('ingest', 'done', 'anna', %s, now(), now(), now())",
+            (Jsonb({"instruments": ["SBER"]}),),
+        )
+    folder, port = tmp_path_factory.mktemp("hostile"), free_port()
+    environment = {
+        **os.environ,
+        **{"LAKEHOUSE_DATABASE_URL": dsn, "LAKEHOUSE_DATA_DIR": str(folder), "LAKEHOUSE_PORT": str(port)},
+    }
+    command = [sys.executable, "-m", "functions.embedded", "api"]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
+    ):
+        try:
+            wait_for(port, process)
+            with connect(dsn) as conn:
+                yield Api(port, dsn, conn, tokens, folder / "log")
+        finally:
+            process.terminate()
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until somebody listens on *port*."""
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail(f"the functions did not listen (exit code {process.poll()})")
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=str)
+def test_a_hostile_request_is_refused(api: Api, request_: Hostile) -> None:
+    """The answer says what was wrong under a 4xx status; nothing is stored, nobody sees or logs a traceback."""
+    before = api.stored()
+    status, body = api.ask(request_)
+    said = json.loads(body)
+    assert (status, set(said)) == (request_.status, {"code", "message"})
+    assert re.search(request_.message, said["message"]), said["message"]
+    assert len(said["message"]) < 600
+    assert api.stored() == before
+    assert b"Traceback" not in api.log.read_bytes()
+
+
+def test_there_are_a_hundred_of_them() -> None:
+    """A request that is taken out of the list is missed."""
+    assert len({str(request) for request in REQUESTS}) >= 100
+
+
+@pytest.mark.parametrize(
+    "target",
+    [b"/v1/instruments?q=%ff%fe", b"/v1/instruments?q='%3Bdrop%20table%20lake.job%3B--", b"/v1/instruments?q=%25_"],
+)
+def test_a_search_for_anything_is_a_search(api: Api, target: bytes) -> None:
+    """Text that is no name finds nothing, and is run as nothing else."""
+    before = api.stored()
+    assert api.ask(Hostile("GET", target, 200, "")) == (200, b'{"instruments":[]}')
+    assert api.stored() == before
+
+
+def test_what_is_no_http_is_refused_by_the_server(api: Api) -> None:
+    """Bytes that are no request never reach the functions."""
+    for target in (b"/v1/jobs/\xff", b"/v1/jobs?q= x"):
+        assert api.ask(Hostile("GET", target, 400, ""))[0] == 400
+
+
+def test_a_hostile_client_fails_at_logging_in_often(api: Api) -> None:
+    """After five failures of a name from an address the sixth is not even tried."""
+    request = Hostile("POST", b"/v1/login", 401, "", b'{"user": "admin", "password": "guess"}', "")
+    answers = [api.ask(request) for _ in range(6)]
+    assert [status for status, _ in answers] == [401] * 5 + [429]
+    assert re.search("^too many failed logins: try again in [0-9]+ s$", json.loads(answers[-1][1])["message"])
+
+
+HOSTILE_COMMANDS = [
+    ("ingest", 2, "Missing argument 'SECID...'"),
+    ("ingest SB/ER", 1, "^Error: instruments.0: 'SB/ER' is not a ticker: use the exchange's SECID"),
+    ("ingest ../../x", 1, "^Error: instruments.0: '../../x' is not a ticker"),
+    ("ingest СБЕР", 1, "^Error: instruments.0: 'СБЕР' is not a ticker"),
+    ("ingest SBER@", 1, "^Error: instruments.0: 'SBER@' names no board: write SECID@BOARD"),
+    ("ingest SBER --timeframe 5m", 2, "Invalid value for '--timeframe': '5m' is not one of '1m', '10m'"),
+    ("ingest SBER --from 2024-02-30", 2, "Invalid value for '--from': '2024-02-30' does not match the format"),
+    ("ingest SBER --from 0000-01-01", 2, "Invalid value for '--from'"),
+    ("ingest SBER --from 1989-12-31", 1, "^Error: request: from 1989-12-31 lies before 1990-01-01"),
+    ("ingest SBER --till 9999-12-31", 1, "^Error: request: till 9999-12-31 lies after 2999-12-31"),
+    ("ingest SBER --from 2024-01-02 --till 2024-01-01", 1, "^Error: request: till 2024-01-01 lies before from"),
+    ("ingest SBER --reread", 1, "^Error: request: a re-read needs from"),
+    ("ingest SBER --no-such", 2, "No such option"),
+    ("ingest " + "SBER " * 10_000, 1, "^Error: instruments: 10,000 were given, at most 1,000 are taken at once"),
+    ("jobs show 2", 1, "^Error: there is no job 2: `lakehouse jobs` lists them$"),
+    ("jobs show x", 2, "Invalid value for 'JOB_ID': 'x' is not a valid integer range"),
+    ("jobs show 0", 2, "Invalid value for 'JOB_ID': 0 is not in the range"),
+    ("jobs show 99999999999999999999", 2, "Invalid value for 'JOB_ID': 99999999999999999999 is not in the range"),
+    ("jobs cancel 2", 1, "^Error: there is no job 2$"),
+    ("jobs cancel 1", 1, r"^Error: job 1 is over \(done\): nothing to cancel$"),
+    ("jobs retry", 2, "say which job, or --failed for all"),
+    ("jobs retry 2", 1, "^Error: there is no job 2: `lakehouse jobs` lists them$"),
+    ("jobs retry 2 --failed", 1, "^Error: there is no job 2"),
+    ("jobs nothing", 2, "No such command 'nothing'"),
+    ("nothing", 2, "No such command 'nothing'"),
+    ("quarantine --table users", 1, "^Error: table 'users' is not one of silver.candles, silver.history"),
+    ("quarantine --limit 0", 2, "Invalid value for '--limit': 0 is not in the range"),
+    ("quarantine --secid ../x", 1, "^Error: '../x' is not a ticker"),
+    ("quality --state bad", 2, "Invalid value for '--state': 'bad' is not one of"),
+    ("users add BÖSE --password xxxxxxxxxxxx", 1, "^Error: a user's name is 1 to 64 of a-z"),
+    ("users add eve --password short", 1, "^Error: a password has 10 to 1000 characters, this one has 5"),
+    ("users role admin viewer", 1, "^Error: admin is the last admin: make another one first$"),
+    ("users remove nobody", 1, "^Error: there is no user nobody$"),
+    ("sql DROP", 1, "^Error: line 1, column"),
+    ("rebuild everything", 2, "Invalid value for"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "code", "message"), HOSTILE_COMMANDS, ids=[c[0][:50] for c in HOSTILE_COMMANDS])
+def test_a_hostile_command_is_refused(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, code: int, message: str
+) -> None:
+    """It ends with 1 (failed) or 2 (wrong usage) and one line that says what was wrong; nothing is stored."""
+    monkeypatch.setenv("LAKEHOUSE_DATABASE_URL", api.dsn)
+    before = api.stored()
+    ended, said = run(monkeypatch, capsys, *command.split())
+    assert (ended, bool(re.search(message, said.splitlines()[-1]))) == (code, True), said
+    assert "Traceback" not in said
+    if code == 1:
+        assert len(said.splitlines()) == 1
+    assert api.stored() == before
+
+
+def test_a_command_without_a_platform_says_how_to_start_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A folder that no platform runs on, one that is a file, and one that cannot be are one line each."""
+    monkeypatch.delenv("LAKEHOUSE_DATABASE_URL", raising=False)
+    (tmp_path / "run.json").write_bytes(b"\xff\0{")
+    for folder in (tmp_path, tmp_path / "run.json" / "x", tmp_path / "missing"):
+        ended, said = run(monkeypatch, capsys, "jobs", "--data", str(folder))
+        assert (ended, len(said.splitlines())) == (1, 1), said
+        assert re.search(f"^Error: no platform runs on {folder}: start it with `lakehouse up`", said)
+
+
+def test_a_database_that_is_not_there_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody answers at the address: it is said where was asked, without a password, and what to do."""
+    monkeypatch.setenv("LAKEHOUSE_DATABASE_URL", "postgresql://lakehouse:secret@127.0.0.1:1/lakehouse")
+    ended, said = run(monkeypatch, capsys, "jobs")
+    assert (ended, len(said.splitlines())) == (1, 1), said
+    assert re.search("^Error: the database does not answer: .*refused", said)
+    assert "secret" not in said
+
+
+def test_bytes_that_are_no_text_are_refused(api: Api, tmp_path: Path) -> None:
+    """Arguments that are not UTF-8 end with one line, too: as a process, as a shell would run it."""
+    environment = {**os.environ, "LAKEHOUSE_DATABASE_URL": api.dsn, "LAKEHOUSE_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", "from lakehouse.cli import main; main()"]
+    for arguments, message in (
+        ([b"ingest", b"\xff\xfe"], rb"^Error: instruments.0: '\\udcff\\udcfe' is not a ticker"),
+        ([b"sql", b"SELECT '\xff'"], rb"^Error: the statement is not UTF-8"),
+    ):
+        done = subprocess.run([*map(str.encode, command), *arguments], env=environment, capture_output=True, timeout=60)
+        assert done.returncode == 1
+        assert re.search(message, done.stderr), done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[Any, str]:
+    """Run the command line in this process; return how it ended and what it said on standard error."""
+    monkeypatch.setattr(sys, "argv", ["lakehouse", *arguments])
+    ended: Any = 0
+    try:
+        main()
+    except SystemExit as error:
+        ended = error.code
+    return ended, capsys.readouterr().err.strip()
