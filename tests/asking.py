@@ -18,6 +18,7 @@ from aiohttp.typedefs import Handler
 from lakehouse.simulator.clock import Clock
 from lakehouse.simulator.exchange import MadeExchange
 from lakehouse.simulator.server import create_app
+from lakehouse.simulator.weather import Faults
 
 WORKERS = 4  # threads of a process, as a batch of windows has them
 _PROCESS = """
@@ -50,11 +51,13 @@ class Arrivals:
 
     Attributes:
         at: Seconds of the monotonic clock, in order.
+        paths: What they asked for, in order.
         most_in_flight: How many requests had come and were not answered yet, at most.
     """
 
     def __init__(self, latency_s: float) -> None:
         self.at: list[float] = []
+        self.paths: list[str] = []
         self.most_in_flight = 0
         self._latency_s = latency_s
         self._in_flight = 0
@@ -63,6 +66,7 @@ class Arrivals:
     async def record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Write the request down, and take some time to answer it."""
         self.at.append(time.monotonic())
+        self.paths.append(request.path)
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
@@ -81,10 +85,10 @@ class Arrivals:
 
 
 @contextmanager
-def recording(latency_s: float) -> Iterator[tuple[str, Arrivals]]:
-    """Serve a made exchange in a thread; yield its address, and when it was asked."""
+def recording(latency_s: float, faults: Faults | None = None) -> Iterator[tuple[str, Arrivals]]:
+    """Serve a made exchange in a thread; yield its address, and when it was asked for what."""
     exchange, arrivals = MadeExchange(seed=1), Arrivals(latency_s)
-    application = create_app(exchange, Clock(exchange.default_now, frozen=True))
+    application = create_app(exchange, Clock(exchange.default_now, frozen=True), faults)
     application.middlewares.append(arrivals.record)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0, handler_cancellation=True)
     loop = asyncio.new_event_loop()

@@ -143,7 +143,9 @@ class Breaker:
 
     async def claim_question(self, lease_s: float) -> bool:
         """
-        Return whether it is ours to ask the plain question, for *lease_s* at most; False while another worker does.
+        Return whether it is ours to ask the plain question, for *lease_s* at most.
+
+        False while another worker does, and when there was an answer meanwhile.
 
         Raises:
             BreakerOpen: while nobody may ask.
@@ -187,7 +189,8 @@ _CLOSE = """
 _FAILED = "UPDATE lake.breaker SET failures = failures + 1 RETURNING failures"
 _CLAIM = """
     UPDATE lake.breaker SET asking_until = clock_timestamp() + make_interval(secs => %s)
-    WHERE coalesce(until <= clock_timestamp(), true) AND coalesce(asking_until <= clock_timestamp(), true)
+    WHERE (since IS NOT NULL OR failures > 0)
+        AND coalesce(until <= clock_timestamp(), true) AND coalesce(asking_until <= clock_timestamp(), true)
     RETURNING true
 """
 _OPEN = """

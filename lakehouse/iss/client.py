@@ -159,9 +159,9 @@ class IssClient:
         """Return once the exchange answers a plain question, ours or another worker's; else raise BreakerOpen."""
         self._failures = 0
         while not await self._breaker.claim_question(self._patience.timeout_s + _CLAIM_S):
-            await asyncio.sleep(_LOOK_AGAIN_S)
             if await self._breaker.is_answering():
                 return
+            await asyncio.sleep(_LOOK_AGAIN_S)
         try:
             async with self._budget.slot():
                 await self._ask(self.base_url + _PLAIN_QUESTION, _PLAIN_PARAMS)
