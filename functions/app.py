@@ -19,6 +19,7 @@ from functions.quality import read_quality, read_quarantine
 from functions.requests import address_of, integer_of, no_others, text_of, token_of, user_with
 from lakehouse.access import audit, sessions
 from lakehouse.access.roles import Role
+from lakehouse.database import breaker
 from lakehouse.jobs import fetching, queue
 from lakehouse.jobs.conservation import conservation, verdict
 from lakehouse.market.errors import BadInput
@@ -96,7 +97,8 @@ def jobs() -> Response:
         user_with(conn, asked(), Role.ANALYST)
         no_others(asked(), "limit")
         limit = integer_of(asked(), "limit", 50, 1, 500)
-        return answer({"jobs": [_shown(job) for job in queue.jobs(conn, limit)]})
+        paused = breaker.state(conn).paused
+        return answer({"jobs": [_shown(job) for job in queue.jobs(conn, limit)], "paused": paused})
 
 
 @app.route("/v1/jobs/{job_id}")
@@ -107,10 +109,18 @@ def job(job_id: str) -> Response:
         found = _job(conn, job_id)
         windows = queue.windows(conn, found.job_id)
         steps = queue.steps_of(conn, found)
+        paused = breaker.state(conn).paused
     counts = conservation(steps)
     rows = [{**vars(each), "adds_up": each.adds_up} for each in counts]
     return answer(
-        {**_shown(found), "conservation": rows, "verdict": verdict(counts), "windows": windows, "steps": steps}
+        {
+            **_shown(found),
+            "paused": paused,
+            "conservation": rows,
+            "verdict": verdict(counts),
+            "windows": windows,
+            "steps": steps,
+        }
     )
 
 

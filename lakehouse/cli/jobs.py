@@ -17,8 +17,9 @@ from rich.table import Table
 
 from lakehouse.access import audit
 from lakehouse.cli.options import data_option, operator
+from lakehouse.database import breaker
 from lakehouse.database.connection import connect
-from lakehouse.jobs import queue
+from lakehouse.jobs import pausing, queue
 from lakehouse.jobs.conservation import conservation, verdict
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.timeframe import Timeframe
@@ -77,10 +78,12 @@ def ingest(
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
 @click.pass_context
 def jobs(context: click.Context, data: Path | None, as_json: bool) -> None:
-    """Show the newest jobs; or one of them, cancel or retry it."""
+    """Show the newest jobs, and what they wait for; or one of them, cancel, retry or resume them."""
     context.obj = data
     if context.invoked_subcommand is None:
         with connected(data) as conn:
+            if (exchange := breaker.state(conn)).is_open:
+                click.echo(exchange, err=as_json)
             _print_jobs(queue.jobs(conn), as_json)
 
 
@@ -92,10 +95,11 @@ def show(data: Path | None, job_id: int) -> None:
     with connected(data) as conn:
         found = _job(conn, job_id)
         windows, steps = queue.windows(conn, job_id), queue.steps_of(conn, found)
+        paused = breaker.state(conn).paused
     counts = conservation(steps)
     rows = [{**vars(each), "adds_up": each.adds_up} for each in counts]
     said = {"why_failed": found.why_failed, "conservation": rows, "verdict": verdict(counts)}
-    document = {**vars(found), **said, "windows": windows, "steps": steps}
+    document = {**vars(found), "paused": paused, **said, "windows": windows, "steps": steps}
     click.echo(json.dumps(document, default=plain, indent=2, ensure_ascii=False))
 
 
@@ -124,6 +128,16 @@ def retry(data: Path | None, job_id: int | None, failed: bool) -> None:
     click.echo(f"queued again: {', '.join(map(str, retried)) or 'nothing, as nothing had failed'}")
 
 
+@jobs.command()
+@click.pass_obj
+def resume(data: Path | None) -> None:
+    """Ask an exchange again at once that did not answer, instead of when its pause is over."""
+    with connected(data) as conn:
+        was_paused = pausing.resume(conn)
+        audit.record(conn, operator(), "resume", "exchange", {}, "resumed" if was_paused else "nothing paused", "")
+    click.echo("the exchange is asked again" if was_paused else "nothing was paused: the exchange answers")
+
+
 def connected(data: Path | None) -> Connection[Any]:
     return connect(running_dsn(with_settings(load_settings(), data_dir=data)))
 
@@ -136,7 +150,12 @@ def _job(conn: Connection[Any], job_id: int) -> queue.Job:
 
 
 def _until_over(conn: Connection[Any], job_id: int) -> queue.Job:
+    said = ""
     while not (found := _job(conn, job_id)).is_over:
+        exchange = breaker.state(conn)
+        if exchange.is_open and str(exchange) != said:
+            said = str(exchange)
+            click.echo(said, err=True)
         time.sleep(0.3)
     return found
 
