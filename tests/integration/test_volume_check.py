@@ -20,15 +20,15 @@ from lakehouse.market.candle import CANDLES
 from lakehouse.market.moscow import to_utc
 from lakehouse.silver.volume_check import VolumeReport, check_volumes
 from tests.bronze_objects import candle, candles_object
-from tests.silver_lake import SHARE, SilverLake
+from tests.silver_lake import SilverLake
 from tests.silver_lake import candle as stored
 
 pytestmark = pytest.mark.postgres
 
 D = dt.date.fromisoformat
 FIRST, SECOND = D("2024-03-04"), D("2024-03-05")
-MINUTES = Series("candles", *SHARE.values(), "SBER", "1m")
-DAYS = Series("candles", *SHARE.values(), "SBER", "1d")
+MINUTES = Series("candles", "stock", "shares", "TQBR", "SBER", "1m")
+DAYS = Series("candles", "stock", "shares", "TQBR", "SBER", "1d")
 
 
 def row(timeframe: str, begin: str, volume: float) -> dict[str, Any]:
