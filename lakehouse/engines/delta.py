@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from delta.exceptions import DeltaConcurrentModificationException
+from delta import exceptions as conflicts
 from deltalake import DeltaTable
 
 from lakehouse.database.locks import table_lock
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ATTEMPTS = 3
+# What a commit in between is called, by what it did; in Python they have nothing but PySpark's own class in common
+CONFLICTS = (
+    conflicts.DeltaConcurrentModificationException,
+    conflicts.ConcurrentAppendException,
+    conflicts.ConcurrentDeleteDeleteException,
+    conflicts.ConcurrentDeleteReadException,
+    conflicts.ConcurrentTransactionException,
+    conflicts.ConcurrentWriteException,
+    conflicts.MetadataChangedException,
+    conflicts.ProtocolChangedException,
+)
 _RUN_ID = "spark.databricks.delta.commitInfo.userMetadata"
 
 
@@ -57,10 +68,15 @@ def ensure_table(spark: SparkSession, url: str, table: Table) -> None:
     With change data feed; without deletion vectors and other features that deltalake cannot read or write.
     """
     partitioned = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
-    spark.sql(
-        f"CREATE TABLE IF NOT EXISTS {spark_name(url)} ({table.ddl()}) USING delta {partitioned} TBLPROPERTIES "
-        "('delta.enableChangeDataFeed' = 'true', 'delta.enableDeletionVectors' = 'false')"
-    )
+    try:
+        spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {spark_name(url)} ({table.ddl()}) USING delta {partitioned} TBLPROPERTIES "
+            "('delta.enableChangeDataFeed' = 'true', 'delta.enableDeletionVectors' = 'false')"
+        )
+    except CONFLICTS:
+        # Another worker made it at the same moment, as it makes its first merge
+        if not DeltaTable.is_deltatable(url):
+            raise
 
 
 def make_equal(
@@ -111,7 +127,7 @@ def _merged_next(
     """Whether the MERGE became the commit after *version*: its difference was taken there."""
     try:
         merge(spark, url, table, difference, run_id)
-    except DeltaConcurrentModificationException:
+    except CONFLICTS:
         return False
     return committed_by(url, version + 1) == run_id
 

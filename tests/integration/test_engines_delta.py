@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from delta import exceptions
 from deltalake import DeltaTable, write_deltalake
 
-from lakehouse.engines.delta import CommitLost, Difference, committed_by, ensure_table, make_equal, table_version
+from lakehouse.engines.delta import (
+    CONFLICTS,
+    CommitLost,
+    Difference,
+    committed_by,
+    ensure_table,
+    make_equal,
+    table_version,
+)
 from lakehouse.market.candle import CALENDAR
 from lakehouse.silver.arrow import arrow_schema
 
@@ -97,3 +107,19 @@ def test_a_writer_that_is_always_faster_is_named(spark: SparkSession, dsn: str, 
         CommitLost, match=r"silver.calendar at .*calendar: another writer committed in each of 3 attempts of run run-1"
     ):
         make_equal(spark, dsn, url, CALENDAR, "run-1", derive, lambda version: None)
+
+
+def test_every_conflict_of_delta_makes_it_derive_again() -> None:
+    """Delta names a commit in between by what it did; each of these names is known, so none ends a run."""
+    names = {name for name in vars(exceptions) if name.endswith("Exception")}
+    assert {one.__name__ for one in CONFLICTS} == names
+
+
+def test_workers_that_make_a_table_at_once_both_go_on(spark: SparkSession, tmp_path: Path) -> None:
+    """The first merges of two workers create the same tables: whoever is late finds them there."""
+    for attempt in range(5):
+        url = str(tmp_path / f"calendar {attempt}")
+        with ThreadPoolExecutor(4) as pool:
+            made = [pool.submit(ensure_table, spark.newSession(), url, CALENDAR) for _ in range(4)]
+        assert [future.exception() for future in made] == [None] * 4
+        assert table_version(url) == 0
