@@ -18,7 +18,10 @@ from tests.exchange import CANDLE_COLUMNS, HISTORY_COLUMNS
 
 Document = dict[str, Any]
 DELAY = dt.timedelta(minutes=15)
-_BOARDS = ["secid", "boardid", "market", "engine", "is_traded", "is_primary", "history_from", "history_till"]
+_BOARDS = [
+    *("secid", "boardid", "market", "engine", "is_traded", "is_primary", "decimals"),
+    *("history_from", "history_till"),
+]
 
 
 class ServedExchange:
@@ -107,7 +110,10 @@ class ServedExchange:
 
     def _card(self, secid: str) -> Document:
         dates = [self.history[0][1], self.history[-1][1]] if self.history else [None, None]
-        boards = [["SBER", "SMAL", "shares", "stock", 1, 0, *dates], ["SBER", "TQBR", "shares", "stock", 1, 1, *dates]]
+        boards = [
+            ["SBER", "SMAL", "shares", "stock", 1, 0, 2, *dates],
+            ["SBER", "TQBR", "shares", "stock", 1, 1, 2, *dates],
+        ]
         known = secid.upper() == "SBER"
         return {
             "description": block(["name", "value"], [["ISIN", "RU0009029540"]] if known else []),

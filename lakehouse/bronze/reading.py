@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from itertools import repeat
+from typing import Any
 
 import structlog
 
@@ -42,6 +44,7 @@ class Reading:
         end_proof: Why nothing follows.
         last_final: The last row that was final when the first page was answered.
         first: The rows at *known_begin*, the key of the anchor that the window begins with, if it does.
+        doubled: Rows whose key (and board) is that of a row before.
         finality: What of the series was final when the first page was answered.
     """
 
@@ -55,6 +58,8 @@ class Reading:
         self.end_proof = ""
         self.last_final: Anchor | None = None
         self.first: Anchor | None = None
+        self.doubled: list[Sequence[Any]] = []
+        self._seen: set[tuple[str, str]] = set()
         self._series, self._known_begin, self._calendar = series, known_begin, calendar
 
     @property
@@ -72,9 +77,20 @@ class Reading:
             return
         self.pages += 1
         self.rows += len(page.keys)
+        self.doubled += self._known(page)
         self.last = max(self.last, max(page.keys, default=""))
         self.last_final = later(self.last_final, last_row(page, self.finality.final_till.isoformat()))
         self.first = later(self.first, rows_at(page, self._known_begin))
+
+    def _known(self, page: Page) -> list[Sequence[Any]]:
+        """Return the rows of *page* of whose key there was one before; from now on its own are known, too."""
+        boards = page.block.column("boardid") if "boardid" in page.block.columns else repeat("")
+        known = []
+        for key, board, row in zip(page.keys, boards, page.block.rows, strict=False):
+            if (key, board) in self._seen:
+                known.append(row)
+            self._seen.add((key, board))
+        return known
 
 
 def read_window(
@@ -83,15 +99,22 @@ def read_window(
     """
     Read a window to its proven end; return what was read and the requests that it took.
 
+    Two rows of one begin are believed when two readings gave the same: the exchange has some that last (ISS.md
+    section 7), and a page may have one more by mistake.
+
     Raises:
         IssError: if the exchange does not answer as it should, or pages do not add up in three readings.
     """
     requests = 0
+    doubled: list[Sequence[Any]] = []
     for number in range(1, READINGS + 1):
         client = context.client()
         try:
             reading = asyncio.run(_read(client, window, known_begin, calendar, report))
             _check_end(context, window, reading)
+            if reading.doubled != doubled:
+                doubled = reading.doubled
+                raise PagingBroken(f"{window}: rows of one begin, not said twice so far: {doubled}")
             return reading, requests + client.requests
         except PagingBroken as error:
             log.warning("bronze.paging_broken", window=str(window), reading=number, error=str(error))

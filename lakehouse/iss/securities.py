@@ -9,7 +9,17 @@ from lakehouse.iss.pages import segment
 
 CARD = {
     "description": ("name", "value"),
-    "boards": ("secid", "boardid", "market", "engine", "is_traded", "is_primary", "history_from", "history_till"),
+    "boards": (
+        "secid",
+        "boardid",
+        "market",
+        "engine",
+        "is_traded",
+        "is_primary",
+        "decimals",
+        "history_from",
+        "history_till",
+    ),
 }
 
 

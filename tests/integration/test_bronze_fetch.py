@@ -322,6 +322,27 @@ def test_broken_pages_are_read_again_from_the_start(bench: Bench) -> None:
     assert (landed.pages, landed.rows, landed.requests) == (3, 1200, 8)
 
 
+def test_rows_of_one_begin_are_believed_when_said_twice(bench: Bench) -> None:
+    """A candle that the exchange has twice lands with both rows after a second reading; one doubled once does not."""
+    twice = [*minutes(T("2024-03-18T10:00"), 10), candle(T("2024-03-18T10:09"), close=1.25)]
+    bench.exchange.candles[1] = [*twice, *bench.exchange.candles[1][600:]]
+    window = Window(MINUTES, T("2024-03-18"), D("2024-03-18"))
+    (lasting,) = bench.fetch([window])
+    assert (lasting.rows, lasting.requests) == (11, 4)
+    left = [1]
+
+    def once(path: str, asked: Mapping[str, str], document: Document) -> Document:
+        if path.endswith("/candles.json") and left[0]:
+            left[0] -= 1
+            document["candles"]["data"].insert(5, candle(T("2024-03-19T10:04"), 9.0))
+        return document
+
+    bench.exchange.fault = once
+    (passing,) = bench.fetch([Window(MINUTES, T("2024-03-19"), D("2024-03-19"))])
+    assert passing.rows == 600
+    assert b",9.0," not in b"".join(bodies(bench.store, passing.object_key))
+
+
 def test_pages_that_stay_broken_fail_the_window(bench: Bench) -> None:
     """After the third reading the window is failed."""
     bench.exchange.fault = repeating(9)
