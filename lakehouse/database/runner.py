@@ -131,7 +131,7 @@ class EmbeddedPostgres:
         """Return how a server that ended by itself did so, with the line of its log that says why, if one does."""
         how = signal.Signals(-code).name if code is not None and code < 0 else f"code {code}"
         panics = [line for line in self._said().splitlines() if "PANIC:" in line]
-        return f"PostgreSQL ended with {how}{''.join(f': {line}' for line in panics[-1:])}; its log is {self.log_file}"
+        return f"PostgreSQL ended with {how}{''.join(f': {line}' for line in panics[-1:])}"
 
     def _said(self) -> str:
         """Return what the server logged since its last start."""

@@ -14,8 +14,8 @@ from lakehouse.storage.space import free_bytes, human_size
 from lakehouse.up.service import Service, ServiceFailed
 
 _POLL_S = 0.1
-# The platform stops in less than 5 s: services first, then the database (database/runner.py takes 2 s at most).
-_STOP_S = 2.0
+# The platform stops in less than 5 s: services first, then the database, which takes 2 s (database/runner.py).
+_STOP_S = 1.5
 _LONGEST_WAIT_S = 30.0
 _CALM_S = 300.0
 GIVEN_UP_DEATHS = 5
@@ -89,7 +89,7 @@ class Supervisor:
             others = [service for service in self.services if service.name != "postgres"]
             database = [service for service in self.services if service.name == "postgres"]
         _end(others, _STOP_S)
-        _end(database, 2 * _STOP_S)
+        _end(database, 3.0)
         if self._watcher.is_alive():
             self._watcher.join(_STOP_S)
 

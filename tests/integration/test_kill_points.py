@@ -1,0 +1,331 @@
+"""kill -9 at each point of the chain, seen to be there: the rest then ends in the tables of a calm run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from deltalake import DeltaTable
+from distributed import Client, LocalCluster
+from psycopg import Connection, sql
+from psycopg.conninfo import make_conninfo
+
+from lakehouse.bronze.fetch import FetchContext
+from lakehouse.database.connection import connect
+from lakehouse.engines.spark import start_spark
+from lakehouse.serving.publish import publish_gold, rebuild_serving
+from lakehouse.storage.store import Store
+from tests.killing import WORKERS, Chain, SlowExchange, child, hashes, kill_session, slow_exchange, until
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = [pytest.mark.postgres, pytest.mark.spark]
+
+
+@dataclass(frozen=True)
+class Calm:
+    """A run that nothing disturbed: its database (a template), its folder, its hashes."""
+
+    chain: Chain
+    job_id: int
+    hashes: tuple[str, str]
+    rows: int
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[SlowExchange]:
+    with slow_exchange() as exchange:
+        yield exchange
+
+
+@pytest.fixture(scope="module")
+def calm(
+    exchange: SlowExchange, spark: SparkSession, postgres: Any, migrated_database: str, tmp_path_factory: Any
+) -> Iterator[Calm]:
+    """The whole chain without a kill; its Bronze as it was before the merge lies in ``landed``."""
+    with copied_database(postgres.dsn, migrated_database) as dsn:
+        chain = Chain.over(exchange, dsn, tmp_path_factory.mktemp("calm"))
+        job_id = chain.plan()
+        chain.fetch(job_id)
+        chain.merge(spark)
+        chain.publish(spark)
+        yield Calm(chain, job_id, hashes(chain.lake), shown(dsn))
+
+
+@contextmanager
+def copied_database(dsn: str, template: str) -> Iterator[str]:
+    name = f"kill_{uuid.uuid4().hex}"
+    with connect(dsn) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+    try:
+        yield make_conninfo(dsn, dbname=name)
+    finally:
+        with connect(dsn) as conn:
+            conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def landed(calm: Calm, exchange: SlowExchange, dsn: str, tmp_path: Path) -> Chain:
+    """A chain whose Bronze is the calm run's, recorded in a ledger of its own, nothing of it merged."""
+    shutil.copytree(Path(calm.chain.lake) / "bronze", tmp_path / "bronze")
+    chain = Chain.over(exchange, dsn, tmp_path)
+    chain.fetch(0)
+    return chain
+
+
+def shown(dsn: str) -> int:
+    with connect(dsn, "lakehouse_read") as conn:
+        return int(conn.execute("SELECT count(*) FROM gold.fact_candle").fetchall()[0][0])
+
+
+def is_blocked(conn: Connection[Any], relation: str) -> bool:
+    """Return whether somebody waits for a lock on *relation* that this connection holds."""
+    row = conn.execute(
+        """
+        SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass AND database = (
+            SELECT oid FROM pg_database WHERE datname = current_database())
+        """,
+        (relation,),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+@contextmanager
+def holding(dsn: str, relation: str, mode: str) -> Iterator[Connection[Any]]:
+    """Hold a lock that stops whoever comes to *relation*; give a connection to look on with."""
+    with psycopg.connect(dsn) as holder, connect(dsn) as looker:
+        holder.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(sql.SQL(relation), sql.SQL(mode)))
+        yield looker
+
+
+def count(conn: Connection[Any], query: str) -> int:
+    row = conn.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+# -- between the exchange and Bronze ----------------------------------------------------------------------------------
+
+
+class DyingStore(Store):
+    """A store whose process is killed as soon as an object of minutes lies in it."""
+
+    def put(self, key: str, body: bytes) -> bool:
+        done = super().put(key, body)
+        if "/1m/" in key:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+
+@dataclass(frozen=True)
+class DyingContext(FetchContext):
+    def store(self) -> Store:
+        return DyingStore(self.store_url)
+
+
+def windows_in(conn: Connection[Any], state: str) -> int:
+    return count(conn, f"SELECT count(*) FROM lake.job_window WHERE state = '{state}' AND pages > 0")  # noqa: S608
+
+
+@pytest.mark.parametrize("point", ["page read", "object landed, not recorded"])
+def test_killed_while_fetching(
+    calm: Calm, exchange: SlowExchange, spark: SparkSession, dsn: str, tmp_path: Path, point: str
+) -> None:
+    """
+    What was read and did not land is read again, what landed is not, whether it was recorded or not.
+
+    The exchange is asked again for no more windows than there were workers.
+    """
+    chain = Chain.over(exchange, dsn, tmp_path)
+    job_id = chain.plan()
+    exchange.asked.clear()
+    exchange.pause_s = 0.15
+    dying = chain.with_context(as_dying(chain.context)) if point != "page read" else chain
+    try:
+        with connect(dsn) as conn:
+            with child(Chain.fetch, dying, job_id) as pid:
+                if point == "page read":
+                    until(lambda: windows_in(conn, "running"))
+                else:
+                    until(lambda: not is_alive(pid))
+            assert windows_in(conn, "running") > 0
+            unrecorded = set(chain.context.store().list("iss/")) - recorded(conn)
+            assert bool(unrecorded) == (point != "page read")
+            begun = sum(exchange.readings(conn).values())
+            exchange.pause_s = 0
+            chain.fetch(job_id)
+            assert windows_in(conn, "running") == 0
+            assert unrecorded <= recorded(conn)
+            readings = exchange.readings(conn)
+        assert begun > 0
+        assert all(readings.values())
+        assert sum(readings.values()) - len(readings) <= WORKERS
+    finally:
+        exchange.pause_s = 0
+    chain.merge(spark)
+    chain.publish(spark)
+    assert hashes(chain.lake) == calm.hashes
+    assert shown(dsn) == calm.rows
+
+
+def as_dying(context: FetchContext) -> DyingContext:
+    return DyingContext(**{field.name: getattr(context, field.name) for field in fields(context)})
+
+
+def recorded(conn: Connection[Any]) -> set[str]:
+    return {key for (key,) in conn.execute("SELECT object_key FROM lake.bronze_object")}
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_killed_dask_worker(exchange: SlowExchange, dsn: str, tmp_path: Path) -> None:
+    """Its windows are read again by the other one, each window lands once, and none fails."""
+    chain = Chain.over(exchange, dsn, tmp_path)
+    job_id = chain.plan()
+    exchange.asked.clear()
+    exchange.pause_s = 0.15
+    try:
+        with (
+            LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]
+            Client(cluster) as client,  # type: ignore[no-untyped-call]
+            connect(dsn) as conn,
+        ):
+            pids = client.run(os.getpid)
+            with child(Chain.fetch_on, chain, cluster.scheduler_address, job_id) as pid:
+                until(lambda: windows_in(conn, "running"))
+                os.kill(next(iter(pids.values())), signal.SIGKILL)
+                until(lambda: not is_alive(pid))
+            assert count(conn, "SELECT count(*) FROM lake.job_window WHERE state <> 'landed'") == 0
+            readings = exchange.readings(conn)
+            assert 0 < sum(readings.values()) - len(readings) <= WORKERS
+            held = list(chain.context.store().list("iss/candles/"))
+            assert len(held) == len(readings)
+    finally:
+        exchange.pause_s = 0
+
+
+# -- in Spark ---------------------------------------------------------------------------------------------------------
+
+
+def merge_alone(chain: Chain, work_dir: str) -> None:
+    chain.merge(start_spark("local[2]", work_dir=work_dir))
+
+
+def version(chain: Chain, table: str) -> int:
+    return DeltaTable(f"{chain.lake}/{table}").version() if DeltaTable.is_deltatable(f"{chain.lake}/{table}") else -1
+
+
+def test_killed_before_and_after_the_commit_of_a_merge_and_in_gold(
+    calm: Calm, landed: Chain, spark: SparkSession, tmp_path: Path
+) -> None:
+    """
+    Before the commit nothing is in the table, after it the rows are there and not recorded; then Gold, in the same way.
+
+    Each time the next run takes it up, and in the end the hashes are the calm run's: no row is there twice.
+    """
+    work_dir = str(tmp_path / "spark")
+    with connect(landed.dsn) as conn:
+        with child(merge_alone, landed, work_dir) as pid:
+            until(lambda: runs_on(conn, "silver.candles") == 1)
+            with holding(landed.dsn, "lake.table_lock", "ACCESS EXCLUSIVE"):
+                until(lambda: waits_to_commit(conn, "silver.candles"))
+                kill_session(pid)
+        assert version(landed, "silver/candles") == 0
+        assert unmerged(conn) > 0
+
+        with child(merge_alone, landed, work_dir) as pid:
+            until(lambda: runs_on(conn, "silver.candles") == 2)
+            with holding(landed.dsn, "lake.bronze_object", "SHARE"):
+                until(lambda: is_blocked(conn, "lake.bronze_object") and version(landed, "silver/candles") == 1)
+                kill_session(pid)
+        assert unmerged(conn) > 0
+
+        with child(merge_alone, landed, work_dir) as pid:
+            until(lambda: runs_on(conn, "gold.fact_candle") == 1)
+            assert unmerged(conn) == 0
+            with holding(landed.dsn, "lake.progress", "SHARE"):
+                until(lambda: is_blocked(conn, "lake.progress") and version(landed, "gold/fact_candle") == 1)
+                kill_session(pid)
+        assert not count(conn, "SELECT count(*) FROM lake.progress WHERE table_name = 'gold.fact_candle'")
+        assert running_steps(conn) == ["gold", "silver", "silver"]
+    landed.merge(spark)
+    landed.publish(spark)
+    assert version(landed, "silver/candles") == 1
+    assert hashes(landed.lake) == calm.hashes
+    assert shown(landed.dsn) == calm.rows
+
+
+def runs_on(conn: Connection[Any], table: str) -> int:
+    """Return how often the lock of a Delta table was taken."""
+    return count(conn, f"SELECT coalesce(max(generation), 0) FROM lake.table_lock WHERE table_name = '{table}'")  # noqa: S608
+
+
+def waits_to_commit(conn: Connection[Any], table: str) -> bool:
+    """Return whether who holds a Delta table's lock waits to look, before the commit, whether it is still his."""
+    row = conn.execute(
+        """
+        SELECT count(*) FROM pg_locks waits JOIN pg_locks holds USING (pid)
+        WHERE NOT waits.granted AND waits.relation = 'lake.table_lock'::regclass AND holds.locktype = 'advisory'
+            AND (holds.classid::bigint << 32) + holds.objid::bigint = hashtextextended(%s, 0)
+        """,
+        (f"lakehouse {table}",),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def unmerged(conn: Connection[Any]) -> int:
+    return count(conn, "SELECT count(*) FROM lake.bronze_object WHERE family = 'candles' AND merged_at IS NULL")
+
+
+def running_steps(conn: Connection[Any]) -> list[str]:
+    rows = conn.execute("SELECT step FROM lake.step_run WHERE finished_at IS NULL ORDER BY step").fetchall()
+    return [step for (step,) in rows]
+
+
+# -- between Gold and PostgreSQL --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("point", "relation"), [("staging", "store.generation"), ("swap", "gold.publication")])
+def test_killed_while_publishing(calm: Calm, dsn: str, point: str, relation: str) -> None:
+    """Killed with the new rows loaded, or about to be shown: readers see what they saw, nothing half-made stays."""
+    publish_gold(dsn, calm.chain.lake)
+    before, tables = shown(dsn), generations(dsn)
+    with holding(dsn, relation, "SHARE") as conn, child(rebuild_serving, dsn, calm.chain.lake):
+        until(lambda: is_blocked(conn, relation))
+        assert len(generations(dsn)) == len(tables) + (point == "swap")
+    until(lambda: not writers(dsn))
+    assert shown(dsn) == before == calm.rows
+    publish_gold(dsn, calm.chain.lake)
+    assert generations(dsn) == tables
+    assert shown(dsn) == calm.rows
+
+
+def writers(dsn: str) -> int:
+    """Return how many sessions of killed processes the server has not ended yet."""
+    with connect(dsn) as conn:
+        return count(
+            conn,
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+
+
+def generations(dsn: str) -> list[str]:
+    with connect(dsn) as conn:
+        rows = conn.execute(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'fact_candle_%' ORDER BY 1"
+        ).fetchall()
+    return [name for (name,) in rows]

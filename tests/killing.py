@@ -1,0 +1,189 @@
+"""A small market, the chain over it step by step, and a child process that runs a step until it is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from psycopg import Connection
+
+from lakehouse.bronze.fetch import FetchContext
+from lakehouse.bronze.window import format_from
+from lakehouse.database.connection import connect
+from lakehouse.iss.client import Patience
+from lakehouse.jobs import merging, queue
+from lakehouse.jobs.fetching import fetch_batch, plan_ingest
+from lakehouse.jobs.recovery import recover
+from lakehouse.market.candle import CANDLES, FACT_CANDLE, HISTORY
+from lakehouse.silver.content_hash import content_hash
+from lakehouse.silver.lake import table_url
+from tests.exchange import candle, days, minutes
+from tests.served_exchange import Document, ServedExchange, block, served
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Wednesday, 15:00 in Moscow
+NOW = dt.datetime(2024, 3, 20, 12, 0, tzinfo=dt.UTC)
+FIRST = dt.date(2024, 1, 1)
+WORKERS = 4
+REQUEST: dict[str, Any] = {"instruments": ["SBER"], "timeframes": ["1d", "1m"], "from": f"{FIRST}"}
+
+
+class SlowExchange(ServedExchange):
+    """SBER's days since January and its minutes, 200 a week-day, with a pause before every page."""
+
+    def __init__(self) -> None:
+        super().__init__(NOW)
+        dates = [FIRST + dt.timedelta(days=number) for number in range((NOW.date() - FIRST).days + 1)]
+        traded = [date for date in dates if date.weekday() < 5]
+        self.candles[24] = [candle(_at(date), 100 + number / 7) for number, date in enumerate(traded)]
+        self.candles[1] = [row for date in traded for row in minutes(_at(date, 10), 200)]
+        self.history = [row for date in traded[:-1] for row in days(date, 1)]
+        self.pause_s = 0.0
+        self.fault = _never_renamed
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if self.pause_s and request.path.endswith(("/candles.json", "/candles")):
+            await asyncio.sleep(self.pause_s)
+        return await super().answer(request)
+
+    def readings(self, conn: Connection[Any]) -> dict[tuple[str, str], int]:
+        """Return how often each window of candles was begun, by timeframe and first moment."""
+        rows = conn.execute(
+            "SELECT timeframe, from_at, till_date FROM lake.job_window WHERE family = 'candles' ORDER BY 1, 2"
+        ).fetchall()
+        interval = {"1m": "1", "1d": "24"}
+        return {
+            (timeframe, f"{from_at}"): sum(
+                path.endswith("candles.json")
+                and (asked["interval"], asked["start"], "till" in asked) == (interval[timeframe], "0", True)
+                and asked["from"] in (format_from(from_at), f"{from_at:%Y-%m-%d %H:%M:%S}")
+                for path, asked in self.asked
+            )
+            for timeframe, from_at, _ in rows
+        }
+
+
+def _at(date: dt.date, hour: int = 0) -> dt.datetime:
+    return dt.datetime.combine(date, dt.time(hour))
+
+
+def _never_renamed(path: str, asked: Mapping[str, str], document: Document) -> Document:
+    if path.endswith("changeover.json"):
+        return {"changeover": block(["action_date", "old_secid", "new_secid"], [])}
+    return document
+
+
+@contextmanager
+def slow_exchange() -> Iterator[SlowExchange]:
+    """Serve the market on a free port."""
+    exchange = SlowExchange()
+    with served(exchange):
+        yield exchange
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The steps of the chain over one folder and one database, as the workers run them."""
+
+    context: FetchContext
+    lake: str
+
+    @classmethod
+    def over(cls, exchange: ServedExchange, dsn: str, folder: Path) -> Chain:
+        patience = Patience(attempts=3, wait_s=0.05, total_s=20)
+        context = FetchContext(exchange.url, dsn, str(folder / "bronze"), 0, WORKERS, patience=patience)
+        return cls(context, str(folder))
+
+    @property
+    def dsn(self) -> str:
+        return self.context.dsn
+
+    def plan(self) -> int:
+        """Plan the ingest of the market; return its job."""
+        with connect(self.dsn) as conn:
+            job_id = queue.submit_ingest(conn, queue.IngestRequest.parse(REQUEST), "test")
+        plan_ingest(self.context, job_id)
+        return job_id
+
+    def fetch(self, job_id: int) -> None:
+        """Take up what was left, then fetch what the job's messages name."""
+        with connect(self.dsn) as conn:
+            recover(conn, self.context.store())
+        self.fetch_on("threads", job_id)
+
+    def fetch_on(self, scheduler: str, job_id: int) -> None:
+        """Fetch what the job's messages name."""
+        with connect(self.dsn) as conn:
+            query = "SELECT args FROM procrastinate_jobs WHERE task_name = 'fetch' ORDER BY id"
+            messages = conn.execute(query).fetchall()
+        for (message,) in messages:
+            fetch_batch(self.context, job_id, message["window_ids"], scheduler)
+
+    def merge(self, spark: SparkSession) -> None:
+        merging.merge(self._place(spark))
+
+    def publish(self, spark: SparkSession) -> None:
+        merging.publish(self._place(spark))
+
+    def _place(self, spark: SparkSession) -> merging.Lakeside:
+        return merging.Lakeside(spark, self.dsn, self.context.store_url, self.lake)
+
+    def with_context(self, context: FetchContext) -> Chain:
+        return replace(self, context=context)
+
+
+def hashes(lake: str) -> tuple[str, str]:
+    """Return the content hashes of Silver and of Gold."""
+    silver = [(table_url(lake, CANDLES), CANDLES, True), (table_url(lake, HISTORY), HISTORY, True)]
+    return content_hash(silver), content_hash([(table_url(lake, FACT_CANDLE), FACT_CANDLE, False)])
+
+
+@contextmanager
+def child(work: Callable[..., object], *arguments: Any) -> Iterator[int]:
+    """Run *work* in a process and a session of its own; give its number. At the end it is killed with its group."""
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_in_own_session, args=(work, arguments))
+    process.start()
+    if process.pid is None:
+        raise RuntimeError("the child has no number")
+    try:
+        yield process.pid
+    finally:
+        kill_session(process.pid)
+        process.join(30)
+
+
+def kill_session(leader: int) -> None:
+    """Kill -9 a process and its group, where it has one of its own."""
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(leader, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def until(is_so: Callable[[], Any], within_s: float = 120, every_s: float = 0.02) -> Any:
+    """Return what *is_so* returns once that is true; fail when it is not in time."""
+    end = time.monotonic() + within_s
+    while not (found := is_so()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{is_so} did not come true in {within_s} s")
+        time.sleep(every_s)
+    return found
+
+
+def _in_own_session(work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    os.setsid()
+    work(*arguments)
