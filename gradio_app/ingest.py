@@ -1,4 +1,4 @@
-"""The Ingest page (admins): queue tickers, see the jobs move, look into one, cancel it."""
+"""The Ingest page (admins): queue tickers, see the jobs move, look into one, cancel it, retry what failed of it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gradio_app.callbacks import require
 from gradio_app.session import Pool, address_of
 from lakehouse.access import audit
 from lakehouse.access.roles import Role
+from lakehouse.database import breaker
 from lakehouse.jobs import queue
 from lakehouse.market.errors import BadInput
 from lakehouse.market.timeframe import Timeframe
@@ -49,7 +50,7 @@ class IngestDesk:
     def submit(
         self, tickers: str, timeframes: list[str], from_: str, till: str, reread: bool, request: gr.Request
     ) -> tuple[Any, ...]:
-        """Queue what the form says; return the message, the jobs, the picked job, its details and its button."""
+        """Queue what the form says; return the message, the jobs, the picked job, its details and its buttons."""
         user = require(self.pool, request, Role.ADMIN, "ingest")
         secids = split_tickers(tickers)
         document = {
@@ -62,7 +63,7 @@ class IngestDesk:
         try:
             wanted = queue.IngestRequest.parse(document)
         except BadInput as error:
-            return jobs_table.message(str(error), is_error=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return jobs_table.message(str(error), is_error=True), *[gr.skip()] * 5
         with self.pool.connection() as conn:
             job_id = queue.submit_ingest(conn, wanted, user.name)
             detail = {**wanted.model_dump(mode="json", by_alias=True), "job_id": job_id}
@@ -70,7 +71,7 @@ class IngestDesk:
         return (jobs_table.message(f"Job {job_id} is queued."), *self._all(job_id))
 
     def refresh(self, job_id: int | None, request: gr.Request) -> tuple[Any, ...]:
-        """Return the jobs, the picked job (the newest at first), its details and its button."""
+        """Return the jobs, the picked job (the newest at first), its details and its buttons."""
         require(self.pool, request, Role.ADMIN, "ingest page")
         return self._all(job_id)
 
@@ -93,10 +94,21 @@ class IngestDesk:
             audit.record(conn, user, "cancel", f"job {job_id}", {}, state, address_of(request))
         return jobs_table.message(f"Job {job_id} is {state}."), *self._all(job_id)
 
+    def retry(self, job_id: int | None, request: gr.Request) -> tuple[Any, ...]:
+        """Queue again what failed of the picked job; return what `submit` returns."""
+        user = require(self.pool, request, Role.ADMIN, "retry")
+        if job_id is None:
+            return jobs_table.message("Pick a job first.", is_error=True), *self._all(None)
+        with self.pool.connection() as conn:
+            again = queue.retry_failed(conn, job_id)
+            audit.record(conn, user, "retry", f"job {job_id}", {}, "queued" if again else "done", address_of(request))
+        said = "goes on with what had failed." if again else "has nothing that failed."
+        return jobs_table.message(f"Job {job_id} {said}"), *self._all(job_id)
+
     def _all(self, job_id: int | None) -> tuple[Any, ...]:
         now = dt.datetime.now(dt.UTC)
         with self.pool.connection() as conn:
-            jobs = queue.jobs(conn)
+            jobs, exchange = queue.jobs(conn), breaker.state(conn)
             if job_id is None and jobs:
                 job_id = jobs[0].job_id
             job = queue.job(conn, job_id) if job_id is not None else None
@@ -104,10 +116,11 @@ class IngestDesk:
             steps = queue.steps_of(conn, job) if job else []
         can_stop = job is not None and not job.is_over
         return (
-            jobs_table.jobs(jobs, job_id, now),
+            jobs_table.jobs(jobs, job_id, now, str(exchange) if exchange.is_open else ""),
             job_id,
             jobs_table.details(job, windows, steps),
             gr.Button(f"Cancel job {job_id}" if can_stop else "Cancel", interactive=can_stop),
+            gr.Button("Retry what failed", interactive=job is not None and job.is_over and job.why_failed is not None),
         )
 
 
@@ -125,12 +138,15 @@ def ingest(blocks: gr.Blocks, pool: Pool) -> None:
             note = gr.HTML()
         with gr.Column(scale=3, min_width=560, elem_classes="lh-card"):
             jobs = gr.HTML(js_on_load=_PICK, apply_default_css=False)
-            cancel = gr.Button("Cancel", size="sm", interactive=False, elem_id="lh-cancel")
+            with gr.Row(elem_classes="lh-buttons"):
+                cancel = gr.Button("Cancel", size="sm", interactive=False, elem_id="lh-cancel")
+                retry = gr.Button("Retry what failed", size="sm", interactive=False, elem_id="lh-retry")
             details = gr.HTML(apply_default_css=False)
     picked = gr.State(None)
-    shown = [jobs, picked, details, cancel]
+    shown = [jobs, picked, details, cancel, retry]
     _on([submit.click, tickers.submit], desk.submit, fields, [note, *shown])
     _on([cancel.click], desk.cancel, [picked], [note, *shown])
+    _on([retry.click], desk.retry, [picked], [note, *shown])
     _on([jobs.select], desk.pick, [], shown)
     _on([blocks.load, gr.Timer(REFRESH_S).tick], desk.refresh, [picked], shown)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from lakehouse.jobs.conservation import COUNTS, conservation, verdict
 from lakehouse.jobs.queue import Job, JobWindow
 
 _HEAD = ("Job", "State", "What", "Windows", "Pages", "Rows", "Failed", "Time", "By")
+_NOTES_SHOWN = 10
+_ERRORS_SHOWN = 20
 
 
 def message(text: str, *, is_error: bool = False) -> str:
@@ -18,13 +20,14 @@ def message(text: str, *, is_error: bool = False) -> str:
     return f'<p class="lh-message{" lh-error" if is_error else ""}" role="status">{escape(text)}</p>'
 
 
-def jobs(rows: Sequence[Job], picked: int | None, now: dt.datetime) -> str:
-    """Return the table of jobs, newest first, the picked one marked."""
+def jobs(rows: Sequence[Job], picked: int | None, now: dt.datetime, waits_for: str = "") -> str:
+    """Return the table of jobs, newest first, the picked one marked, below what they all wait for."""
+    above = message(waits_for, is_error=True) if waits_for else ""
     if not rows:
-        return '<p class="lh-empty">No job was queued yet. Enter tickers on the left and press Queue.</p>'
+        return above + '<p class="lh-empty">No job was queued yet. Enter tickers on the left and press Queue.</p>'
     head = "".join(f"<th>{name}</th>" for name in _HEAD)
     body = "".join(_row(job, job.job_id == picked, now) for job in rows)
-    return _scroll(f'<table class="lh-jobs"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+    return above + _scroll(f'<table class="lh-jobs"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
 
 
 def details(job: Job | None, windows: Sequence[JobWindow], steps: Sequence[dict[str, Any]]) -> str:
@@ -37,6 +40,7 @@ def details(job: Job | None, windows: Sequence[JobWindow], steps: Sequence[dict[
         return ""
     parts = [f"<h3>Job {job.job_id} <small>{escape(_asked(job.params))}</small></h3>", _stages(job)]
     parts.extend(message(error, is_error=True) for error in _errors(job))
+    parts.append(_notes(job))
     parts.append(_conservation(steps))
     parts.append(_windows(windows, job.windows_total))
     return f'<div class="lh-details">{"".join(parts)}</div>'
@@ -53,13 +57,15 @@ def duration(seconds: float) -> str:
 
 
 def _row(job: Job, is_picked: bool, now: dt.datetime) -> str:
-    over = job.windows_done + job.windows_failed + job.windows_cancelled
-    share = over / job.windows_total if job.windows_total else float(job.is_over)
+    # While windows are being added a share of them would go back and forth
+    is_planned = job.planned_at is not None
+    share = job.windows_over / job.windows_total if job.windows_total and is_planned else float(job.is_over)
+    total = f"{job.windows_total:,}{'' if is_planned or job.is_over else '+'}"
     cells = (
         str(job.job_id),
         f'<span class="lh-state lh-state-{escape(job.state)}">{escape(job.state)}</span>',
         escape(_asked(job.params)),
-        f'<div class="lh-bar"><i style="width:{share:.1%}"></i></div>{over:,} / {job.windows_total:,}',
+        f'<div class="lh-bar"><i style="width:{share:.1%}"></i></div>{job.windows_over:,} / {total}',
         f"{job.pages:,}",
         f"{job.rows:,}",
         f'<span class="lh-bad">{job.windows_failed:,}</span>' if job.windows_failed else "0",
@@ -96,32 +102,39 @@ def _stages(job: Job) -> str:
 
 
 def _errors(job: Job) -> list[str]:
-    """Return what went wrong, each once: the job's error holds those of its instruments too."""
-    messages = [str(error["message"]) for error in job.report.get("errors", [])]
-    rest = job.error or ""
-    for text in messages:
-        rest = rest.replace(text, "", 1)
-    return [text for text in (rest.strip("; "), *messages) if text]
+    """Return what went wrong: the tickers that could not be read, each with its reason, then the job as a whole."""
+    messages = job.instrument_errors
+    told = messages[:_ERRORS_SHOWN]
+    if messages:
+        count = f"{len(messages):,} of {len(job.params.get('instruments', ())):,} tickers could not be read; "
+        told.insert(0, count + ("all others are there." if job.is_over else "the others go on."))
+    if len(messages) > _ERRORS_SHOWN:
+        told.append(f"and {len(messages) - _ERRORS_SHOWN:,} more: lakehouse jobs show {job.job_id}")
+    return told + ([job.error] if job.error else [])
 
 
-_CONSERVED = ("received", "accepted", "unchanged", "revised", "outranked", "quarantined", "vanished")
+def _notes(job: Job) -> str:
+    """Show what of the span asked lies where the exchange has nothing."""
+    notes = [f"<li>{escape(secid)}: {escape(note)}</li>" for secid, note in job.report.get("notes", {}).items()]
+    more = f"<li>and {len(notes) - _NOTES_SHOWN} more</li>" if len(notes) > _NOTES_SHOWN else ""
+    return f'<ul class="lh-notes">{"".join(notes[:_NOTES_SHOWN])}{more}</ul>' if notes else ""
 
 
 def _conservation(steps: Sequence[dict[str, Any]]) -> str:
-    """Show that received = accepted + unchanged + revised + outranked + quarantined, per table, over all merges."""
-    totals: dict[str, Counter[str]] = {}
-    for step in steps:
-        for table, counts in ((step["report"] or {}).get("tables") or {}).items() if step["step"] == "merge" else ():
-            totals.setdefault(table, Counter()).update({name: int(counts.get(name, 0)) for name in _CONSERVED})
-    if not totals:
+    """Show per table, over all merges, what became of the rows received, and whether they add up."""
+    counts = conservation(steps)
+    if not counts:
         return ""
-    head = "".join(f"<th>{name}</th>" for name in ("table", *_CONSERVED))
+    head = "".join(f"<th>{name}</th>" for name in ("table", *COUNTS))
     body = "".join(
-        f"<tr><td>{escape(table)}</td>{''.join(f'<td>{counts[name]:,}</td>' for name in _CONSERVED)}</tr>"
-        for table, counts in totals.items()
+        f"<tr{'' if each.adds_up else ' class=lh-wrong'}><td>{escape(each.table)}</td>"
+        f"{''.join(f'<td>{getattr(each, name):,}</td>' for name in COUNTS)}</tr>"
+        for each in counts
     )
-    title = "Rows merged into Silver while it ran: received = accepted + unchanged + revised + outranked + quarantined"
-    return f'<h4>{title}</h4><table class="lh-plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    adds_up = all(each.adds_up for each in counts)
+    line = f'<p class="lh-verdict{"" if adds_up else " lh-bad"}">{escape(verdict(counts))}</p>'
+    title = "Rows merged into Silver while it ran"
+    return f'<h4>{title}</h4>{line}<table class="lh-plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _windows(windows: Sequence[JobWindow], total: int) -> str:

@@ -23,6 +23,7 @@ from gradio_app import login
 from gradio_app.guard import Guard
 from gradio_app.ingest import ingest
 from gradio_app.market import header, market
+from gradio_app.quality import quality
 from gradio_app.session import Pool
 from gradio_app.theme import HEAD, theme
 from lakehouse.access.roles import Role
@@ -33,7 +34,7 @@ from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.settings import Settings, load_settings
 
 _STATIC = Path(__file__).parent / "static"
-ROLE_BY_PAGE = {"/": Role.VIEWER, "/ingest": Role.ADMIN}
+ROLE_BY_PAGE = {"/": Role.VIEWER, "/ingest": Role.ADMIN, "/quality": Role.ADMIN}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -86,6 +87,9 @@ def pages(pool: Pool) -> gr.Blocks:
     with blocks.route("Ingest", "/ingest"):
         header()
         ingest(blocks, pool)
+    with blocks.route("Quality", "/quality"):
+        header()
+        quality(blocks, pool)
     return blocks
 
 

@@ -4,6 +4,7 @@ import { getJson } from "./api.js";
 const PAGES = [
   { path: "/", name: "Market", roles: ["viewer", "analyst", "admin"] },
   { path: "/ingest", name: "Ingest", roles: ["admin"] },
+  { path: "/quality", name: "Quality", roles: ["admin"] },
 ];
 const SOURCES = {
   simulator: ["simulated data", "Prices are made by the exchange simulator. They are not quotes."],

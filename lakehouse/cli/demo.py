@@ -88,7 +88,7 @@ def _load(platform: Platform) -> list[Job]:
     wait_until_idle(platform.dsn, platform)
     for job in jobs:
         if job.state != "done":
-            raise LakehouseError(f"job {job.job_id} {job.state}: {job.error or f'{job.windows_failed} windows failed'}")
+            raise LakehouseError(f"job {job.job_id} {job.state}: {job.why_failed}")
     return jobs
 
 

@@ -182,7 +182,7 @@ def _print_jobs(found: Sequence[queue.Job], as_json: bool) -> None:
     for job in found:
         done = f"{job.windows_done}/{job.windows_total}"
         cells = (job.job_id, job.state, job.requested_by, done, job.windows_failed, job.pages, job.rows)
-        table.add_row(*map(str, cells), f"{job.created_at:%Y-%m-%d %H:%M:%S}", (job.error or "")[:80])
+        table.add_row(*map(str, cells), f"{job.created_at:%Y-%m-%d %H:%M:%S}", (job.why_failed or "")[:80])
     Console().print(table)
 
 

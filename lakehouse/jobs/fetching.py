@@ -28,9 +28,6 @@ from lakehouse.market.timeframe import Timeframe
 
 log = structlog.get_logger()
 
-# Of the instruments that could not be planned so many are named in the job's error; its report has them all
-_ERRORS_TOLD = 5
-
 
 def plan_ingest(context: FetchContext, job_id: int) -> None:
     """
@@ -64,7 +61,7 @@ def plan_ingest(context: FetchContext, job_id: int) -> None:
                 _note_error(conn, job_id, listing, str(error))
             else:
                 _queue_windows(conn, job_id, listing, planned, note)
-        _end_planning(conn, job_id, len(request.instruments))
+        conn.execute("UPDATE lake.job SET planned_at = now(), report = report - 'again' WHERE job_id = %s", (job_id,))
         enqueue(conn, "merge", {}, only_one=True)  # reference tables may have changed though no window was due
         settle(conn, [job_id])
 
@@ -77,12 +74,13 @@ def fetch_batch(context: FetchContext, job_id: int, window_ids: Sequence[int], s
     """
     context = _announcing(context)
     with connect_patiently(context.dsn, "lakehouse_app") as conn:
+        _drop_cancelled(conn, window_ids)
         if is_paused(conn):
             put_off(conn, "fetch", {"job_id": job_id, "window_ids": list(window_ids)})
+            settle(conn, [job_id])
             return
         taken = _take(conn, window_ids)
         if not taken:
-            _drop_cancelled(conn, window_ids)
             settle(conn, [job_id])
             return
     outcomes = fetch_windows(
@@ -126,22 +124,6 @@ def _end_if_cancelled(conn: Connection[Any], job_id: int) -> None:
         (job_id,),
     )
     settle(conn, [job_id])
-
-
-def _end_planning(conn: Connection[Any], job_id: int, instruments: int) -> None:
-    row = conn.execute(
-        "SELECT coalesce(report -> 'errors', '[]') FROM lake.job WHERE job_id = %s", (job_id,)
-    ).fetchone()
-    messages = [each["message"] for each in row[0]] if row else []
-    told = None
-    if messages:
-        rest = len(messages) - _ERRORS_TOLD
-        more = [f"and {rest} more"] if rest > 0 else []
-        told = f"{len(messages)} of {instruments} instruments failed: {'; '.join([*messages[:_ERRORS_TOLD], *more])}"
-    conn.execute(
-        "UPDATE lake.job SET planned_at = now(), report = report - 'again', error = %s WHERE job_id = %s",
-        (told, job_id),
-    )
 
 
 def _plan_instrument(

@@ -24,6 +24,8 @@ QUEUE = {"ingest": "io", "fetch": "io", "landed": "io", "merge": "spark", "publi
 
 # Windows of one message: what a cancelled or dead worker leaves behind, and what Dask fans out at once.
 BATCH = 12
+# Of the instruments that could not be planned so many are named in one line; the report has them all
+_ERRORS_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,27 @@ class Job:
         return self.windows_done + self.windows_failed + self.windows_cancelled
 
     @property
+    def instrument_errors(self) -> list[str]:
+        """What is wrong with each instrument that could not be planned."""
+        return [str(error["message"]) for error in self.report.get("errors", [])]
+
+    @property
     def why_failed(self) -> str | None:
         """What went wrong and what to do, in one line; None if nothing did."""
-        said = [self.error] if self.error else []
+        messages = self.instrument_errors
+        said = []
+        if messages:
+            rest = len(messages) - _ERRORS_TOLD
+            told = "; ".join([*messages[:_ERRORS_TOLD], *([f"and {rest} more"] if rest > 0 else [])])
+            said.append(f"{len(messages)} of {len(self.params.get('instruments', ()))} instruments failed: {told}")
         if self.windows_failed:
             said.append(f"{self.windows_failed} of {self.windows_total} windows failed")
+        if self.error:
+            said.append(self.error)
         if not said:
             return None
-        again = f"; all else landed. See `lakehouse jobs show {self.job_id}`, then: lakehouse jobs retry {self.job_id}"
+        landed = "" if self.error else "; all else landed"
+        again = f"{landed}. See `lakehouse jobs show {self.job_id}`, then: lakehouse jobs retry {self.job_id}"
         return "; ".join(said) + (again if self.is_over else "")
 
     @property

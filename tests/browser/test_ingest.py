@@ -69,6 +69,63 @@ def test_the_table_follows_the_job_by_itself(log_in: Callable[..., Page], platfo
     page.wait_for_selector(".lh-details:has-text('page 3 began at row 1000, expected 1500')")
 
 
+def test_the_page_says_what_failed_and_that_rows_add_up(log_in: Callable[..., Page], platform: Platform) -> None:
+    """Tickers that failed are named beside what landed, spans that were cut are told, and rows are accounted for."""
+    job_id = made_job(platform)
+    finish_window(platform, job_id, "landed", None)
+    finish_window(platform, job_id, "landed", None)
+    report = {
+        "errors": [{"secid": "XXXX", "message": "XXXX: the exchange does not know 'XXXX'"}],
+        "notes": {"SBER": "1m asked 1990-01-01..now, the exchange has 2011-12-08..2026-11-25: cut to that"},
+    }
+    counts = {"received": 9871, "accepted": 9000, "unchanged": 870, "quarantined": 1}
+    platform.query(
+        "INSERT INTO lake.step_run (run_id, step, started_at, finished_at, seconds, report)"
+        " VALUES (%s, 'silver', now(), now(), 1, %s) RETURNING run_id",
+        f"silver-{job_id}",
+        Jsonb({"tables": {"silver.candles": counts}}),
+    )
+    platform.query(
+        "UPDATE lake.job SET state = 'failed', planned_at = now(), finished_at = now(), report = %s"
+        " WHERE job_id = %s RETURNING job_id",
+        Jsonb(report),
+        job_id,
+    )
+    page = log_in("admin", "/ingest")
+    page.click(f"tr[data-job='{job_id}']")
+    page.wait_for_selector(".lh-message:has-text('1 of 1 tickers could not be read; all others are there.')")
+    page.wait_for_selector(".lh-message:has-text(\"XXXX: the exchange does not know 'XXXX'\")")
+    page.wait_for_selector(".lh-notes:has-text('SBER: 1m asked 1990-01-01..now')")
+    page.wait_for_selector(".lh-verdict:has-text('All 9,871 rows received are accounted for')")
+    assert "silver.candles9,8719,000870001" in page.inner_text(".lh-details > .lh-plain").replace("\t", "").replace(
+        "\n", ""
+    )
+
+    page.click("#lh-retry")
+    page.wait_for_selector(f".lh-message:has-text('Job {job_id} goes on with what had failed.')")
+    assert platform.query("SELECT state, report -> 'again' FROM lake.job WHERE job_id = %s", job_id) == [
+        ("running", ["XXXX"])
+    ]
+    assert platform.query("SELECT action, outcome FROM lake.audit WHERE target = %s", f"job {job_id}") == [
+        ("retry", "queued")
+    ]
+
+
+def test_rows_that_do_not_add_up_are_an_alarm(log_in: Callable[..., Page], platform: Platform) -> None:
+    """The table is named, and what to do."""
+    job_id = made_job(platform)
+    platform.query(
+        "INSERT INTO lake.step_run (run_id, step, started_at, finished_at, seconds, report)"
+        " VALUES (%s, 'silver', now(), now(), 1, %s) RETURNING run_id",
+        f"silver-{job_id}",
+        Jsonb({"tables": {"silver.history": {"received": 2, "accepted": 1}}}),
+    )
+    page = log_in("admin", "/ingest")
+    page.click(f"tr[data-job='{job_id}']")
+    page.wait_for_selector(".lh-verdict.lh-bad:has-text('Rows do not add up in silver.history: compare')")
+    platform.query("DELETE FROM lake.step_run WHERE run_id = %s RETURNING run_id", f"silver-{job_id}")
+
+
 def test_a_wrong_request_says_what_is_wrong_and_stores_nothing(log_in: Callable[..., Page], platform: Platform) -> None:
     """A ticker that cannot be is named in the message."""
     page = log_in("admin", "/ingest")
@@ -101,10 +158,10 @@ def call_back(page: Page, name: str, values: list[object]) -> str:
 
 
 def made_job(platform: Platform) -> object:
-    """Make a running job of two windows."""
+    """Make a running job of two windows, all planned."""
     ((job_id,),) = platform.query(
-        "INSERT INTO lake.job (kind, state, requested_by, params, started_at)"
-        " VALUES ('ingest', 'running', 'admin', %s, now()) RETURNING job_id",
+        "INSERT INTO lake.job (kind, state, requested_by, params, started_at, planned_at)"
+        " VALUES ('ingest', 'running', 'admin', %s, now(), now()) RETURNING job_id",
         Jsonb({"instruments": ["SBER"], "timeframes": ["1m"]}),
     )
     platform.query(

@@ -190,7 +190,7 @@ def test_a_retry_takes_instruments_whose_planning_failed(conn: Connection[Any]) 
     """They are planned again and no others, not even those that a cancel left unplanned."""
     job_id = planned_job(conn, ["landed"])
     errors = '{"errors": [{"secid": "XXXX", "message": "no such"}], "planned": {"SBER": 1}}'
-    conn.execute("UPDATE lake.job SET report = %s::jsonb, error = 'no such', params = %s", (errors, Jsonb({})))
+    conn.execute("UPDATE lake.job SET report = %s::jsonb", (errors,))
     queue.settle(conn)
     assert queue.retry_failed(conn) == [job_id]
     assert waiting(conn) == [("io", "ingest", {"job_id": job_id})]
@@ -259,12 +259,17 @@ def test_progress_never_goes_backwards(conn: Connection[Any]) -> None:
 def test_a_job_says_what_failed_and_what_to_do(conn: Connection[Any]) -> None:
     """Instruments and windows that failed, in one line, with the command that shows and the one that repeats."""
     job_id = planned_job(conn, ["landed", "failed"])
-    conn.execute("UPDATE lake.job SET error = '1 of 2 instruments failed: XXXX: no such'")
+    errors = '{"errors": [{"secid": "XXXX", "message": "XXXX: no such"}]}'
+    conn.execute(
+        "UPDATE lake.job SET error = 'merge failed 4 times: x', report = %s::jsonb, params = %s",
+        (errors, Jsonb({"instruments": ["XXXX", "SBER"]})),
+    )
     queue.settle(conn)
     job = queue.job(conn, job_id)
     assert job is not None
     assert job.why_failed == (
-        "1 of 2 instruments failed: XXXX: no such; 1 of 2 windows failed; all else landed. "
+        "1 of 2 instruments failed: XXXX: no such; 1 of 2 windows failed; "
+        "merge failed 4 times: x. "
         f"See `lakehouse jobs show {job_id}`, then: lakehouse jobs retry {job_id}"
     )
     done = queue.job(conn, planned_job(conn, ["landed"]))
