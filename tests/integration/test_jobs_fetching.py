@@ -23,7 +23,7 @@ pytestmark = pytest.mark.postgres
 T = dt.datetime.fromisoformat
 # Wednesday, 15:00 in Moscow
 NOW = dt.datetime(2024, 3, 20, 12, 0, tzinfo=dt.UTC)
-CARD = ["secid", "boardid", "market", "engine", "is_traded", "is_primary", "history_from", "history_till"]
+NAMES = ("boardid", "market", "engine", "is_primary")
 
 
 class OneCode(ServedExchange):
@@ -85,9 +85,12 @@ def with_boards(*boards: tuple[str, str, str, int]) -> Any:
     def fault(path: str, asked: Mapping[str, str], document: Document) -> Document:
         if "boards" not in document:
             return document
-        dates = ["2024-03-01", "2024-03-19"]
-        rows = [["SBER", board, market, engine, 1, primary, *dates] for board, market, engine, primary in boards]
-        return {**document, "boards": block(CARD, rows)}
+        columns, (row, *_) = document["boards"]["columns"], document["boards"]["data"]
+        rows = [
+            [{**dict(zip(columns, row, strict=True)), **dict(zip(NAMES, board, strict=True))}[name] for name in columns]
+            for board in boards
+        ]
+        return {**document, "boards": block(columns, rows)}
 
     return fault
 
