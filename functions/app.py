@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import psycopg
 from chalice.app import Chalice, Request, Response, S3Event, SQSEvent
 
 from functions import context
@@ -20,6 +21,7 @@ from functions.requests import address_of, integer_of, no_others, text_of, token
 from lakehouse.access import audit, sessions
 from lakehouse.access.roles import Role
 from lakehouse.database import breaker
+from lakehouse.database.outage import why_away
 from lakehouse.jobs import fetching, queue
 from lakehouse.jobs.conservation import conservation, verdict
 from lakehouse.market.errors import BadInput
@@ -40,8 +42,12 @@ def asked() -> Request:
 @refusing
 def health() -> Response:
     no_others(asked())
-    with context.pool().connection() as conn:
-        publication = queries.publication(conn)
+    try:
+        with context.pool().connection(timeout=2) as conn:
+            publication = queries.publication(conn)
+    except psycopg.OperationalError as error:
+        why = why_away(context.dsn()) or str(error)
+        return answer({"status": "degraded", "code": "unavailable", "message": f"the database is away: {why}"}, 503)
     return answer({"status": "ok", "source": context.settings().source, "data_version": publication.data_version})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
+import psycopg
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -15,6 +16,7 @@ from lakehouse.access.roles import NotAllowed, Role, require
 
 # Files of packages and of ours that hold nothing about anyone; the functions check for themselves.
 _OPEN = ("/api/", "/static/", "/assets/", "/login", "/favicon.ico", "/theme.css", "/manifest.json")
+_AWAY = "the database does not answer: try again in some seconds; /api/v1/health says why"
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 # Inline scripts and `new Function` are Gradio's. The rest says: nothing from elsewhere, nothing to elsewhere.
@@ -65,7 +67,10 @@ class Guard:
         path = request.url.path
         if path.startswith(_OPEN):
             return None
-        user = await run_in_threadpool(user_of, self.pool, request)
+        try:
+            user = await run_in_threadpool(user_of, self.pool, request)
+        except psycopg.OperationalError:
+            return PlainTextResponse(_AWAY, status_code=503, headers={"Retry-After": "5"})
         if user is None:
             return _login_first(request)
         try:

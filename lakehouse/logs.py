@@ -24,3 +24,5 @@ def configure_logs(level: str) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     # It logs each failed step with a traceback, and so do we, with the job's id.
     logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
+    # It tells of every attempt to reach a server that is away; we say once that it is, and once that it is back.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

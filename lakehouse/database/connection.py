@@ -20,7 +20,11 @@ def connect(dsn: str, role: Role | None = None, autocommit: bool = True) -> Conn
 
 
 def pool(dsn: str, role: Role | None = None, min_size: int = 1, max_size: int = 10) -> ConnectionPool[Connection[Any]]:
-    """Open a pool of such connections; each is checked before it is lent, so a restarted server is survived."""
+    """
+    Open a pool of such connections; each is checked before it is lent, so a restarted server is survived.
+
+    While the server is away whoever wants one gets psycopg_pool.PoolTimeout.
+    """
     return ConnectionPool(
         dsn,
         min_size=min_size,
@@ -29,6 +33,7 @@ def pool(dsn: str, role: Role | None = None, min_size: int = 1, max_size: int = 
         configure=lambda conn: _configure(conn, role),
         check=ConnectionPool.check_connection,
         timeout=10,
+        reconnect_timeout=5,  # the pool looks for the server ever more seldom; it gives up soon, and is asked anew
         open=True,
     )
 

@@ -98,7 +98,7 @@ def outage_of(dsn: str) -> Outage:
 def connect_patiently(dsn: str, role: Role | None = None, patience_s: float = OUTAGE_S) -> Connection[Any]:
     """Open a connection once the database takes one; raise DatabaseAway after *patience_s*."""
     outage = outage_of(dsn)
-    for wait_s in _waits():
+    for wait_s in waits():
         try:
             conn = connect(dsn, role)
         except psycopg.OperationalError as error:
@@ -112,7 +112,17 @@ def connect_patiently(dsn: str, role: Role | None = None, patience_s: float = OU
     raise RuntimeError("waiting ended by itself")
 
 
-def _waits() -> Iterator[float]:
+def why_away(dsn: str) -> str:
+    """Return why the database takes no connection now, in one line; empty if it takes one."""
+    try:
+        connect(dsn).close()
+    except psycopg.OperationalError as error:
+        return _one_line(error)
+    return ""
+
+
+def waits() -> Iterator[float]:
+    """Yield the seconds between two looks for a database that is away, for ever."""
     wait_s = _RETRY_S[0]
     while True:
         yield wait_s
@@ -153,7 +163,7 @@ class SharedConnection:
             DatabaseAway: when the server has been away for longer than the patience, whoever noticed it first.
         """
         patience_s = self._patience_s if patience_s is None else patience_s
-        for wait_s in _waits():
+        for wait_s in waits():
             with self._lock:
                 try:
                     result = work(self._opened())

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
-from procrastinate import App, PsycopgConnector, RetryStrategy
+from procrastinate import App, RetryStrategy
 from procrastinate.exceptions import UniqueViolation
 from procrastinate.job_context import JobContext
 from procrastinate.jobs import Status
 
 from lakehouse.database.connection import connect
+from lakehouse.database.outage import close_shared, connect_patiently, is_outage
+from lakehouse.jobs.connector import PATIENCE_S, SteadyConnector
 from lakehouse.jobs.queue import QUEUE, fail_unfinished
+from lakehouse.market.errors import LakehouseError
 
 log = structlog.get_logger()
 
@@ -22,29 +26,45 @@ Step = Callable[[dict[str, Any]], None]
 ATTEMPTS = 4
 _HEARTBEAT_S = 5
 _DEAD_AFTER_S = 20
+# A step that the database goes away from so often may be what brings it down
+_OUTAGES = 5
 # Procrastinate's own logger prints a traceback for each; ours says it once, with the job.
 _GRACE_S = 3
 
 
-def consume(dsn: str, queue: str, steps: Mapping[str, Step], concurrency: int = 1) -> None:
+def consume(
+    dsn: str, queue: str, steps: Mapping[str, Step], concurrency: int = 1, patience_s: float = PATIENCE_S
+) -> None:
     """
     Run the steps of *queue* until SIGTERM or SIGINT.
 
     A step that fails is tried again after 2, 4 and 8 s; when it has failed for good, the jobs that wait for it say why.
     Messages of workers that died are taken up at the start and every few seconds.
+
+    A database that goes away is waited for, and steps that met that are run again: no attempt of theirs.
+
+    Raises:
+        DatabaseAway: when it has not come back after *patience_s*.
     """
-    app = App(connector=PsycopgConnector(conninfo=dsn, min_size=1, max_size=concurrency + 3))
+    connect_patiently(dsn, patience_s=patience_s).close()
+    connector = SteadyConnector(dsn, concurrency + 3, patience_s)
+    app = App(connector=connector)
     for name, step in steps.items():
         if QUEUE[name] != queue:
             raise ValueError(f"step {name} belongs to queue {QUEUE[name]}, not {queue}")
         retry = RetryStrategy(max_attempts=ATTEMPTS - 1, exponential_wait=2)
-        app.task(name=name, queue=queue, retry=retry, pass_context=True)(_guarded(dsn, step))
-    asyncio.run(_work(app, queue, concurrency))
+        app.task(name=name, queue=queue, retry=retry, pass_context=True)(_guarded(dsn, step, patience_s))
+    try:
+        asyncio.run(_work(app, connector, queue, concurrency))
+    finally:
+        close_shared()
+    if connector.given_up:  # found by a side task, which only stops the worker
+        raise connector.given_up
 
 
-async def _work(app: App, queue: str, concurrency: int) -> None:
+async def _work(app: App, connector: SteadyConnector, queue: str, concurrency: int) -> None:
     async with app.open_async():
-        rescuer = asyncio.create_task(_rescue(app, queue))
+        rescuer = asyncio.create_task(_rescue(app, connector, queue))
         try:
             await app.run_worker_async(
                 queues=[queue],
@@ -59,10 +79,14 @@ async def _work(app: App, queue: str, concurrency: int) -> None:
             rescuer.cancel()
 
 
-async def _rescue(app: App, queue: str) -> None:
+async def _rescue(app: App, connector: SteadyConnector, queue: str) -> None:
     """Put the messages of dead workers back into the queue; Procrastinate leaves that to us."""
     while True:
-        for job in await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_DEAD_AFTER_S):
+        stalled = await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_DEAD_AFTER_S)
+        # While the database was away nobody could say that he lives
+        if time.monotonic() - connector.back_at < _DEAD_AFTER_S:
+            stalled = []
+        for job in stalled:
             log.warning("jobs.message_of_dead_worker", task=job.task_name, id=job.id)
             try:
                 await app.job_manager.retry_job(job)
@@ -71,11 +95,13 @@ async def _rescue(app: App, queue: str) -> None:
         await asyncio.sleep(_HEARTBEAT_S)
 
 
-def _guarded(dsn: str, step: Step) -> Callable[..., None]:
+def _guarded(dsn: str, step: Step, patience_s: float) -> Callable[..., None]:
     def run(context: JobContext, **arguments: Any) -> None:
         try:
-            step(arguments)
+            _through_outages(dsn, step, arguments, patience_s)
         except Exception as error:
+            if is_outage(error):
+                raise
             name, attempt = context.job.task_name, context.job.attempts + 1
             log.exception("jobs.step_failed", task=name, attempt=attempt, of=ATTEMPTS, **arguments)
             if attempt >= ATTEMPTS:
@@ -84,6 +110,20 @@ def _guarded(dsn: str, step: Step) -> Callable[..., None]:
             raise
 
     return run
+
+
+def _through_outages(dsn: str, step: Step, arguments: dict[str, Any], patience_s: float) -> None:
+    for _ in range(_OUTAGES):
+        try:
+            step(arguments)
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            last = str(error)
+            connect_patiently(dsn, patience_s=patience_s).close()
+        else:
+            return
+    raise LakehouseError(f"the database went away {_OUTAGES} times while this ran, lastly: {last}; see its log")
 
 
 def forget_dead_workers(dsn: str, queue: str | None = None) -> None:
