@@ -32,7 +32,7 @@ def pool(dsn: str, role: Role | None = None, min_size: int = 1, max_size: int = 
         kwargs={"autocommit": True, "connect_timeout": 10, "application_name": "lakehouse"},
         configure=lambda conn: _configure(conn, role),
         check=ConnectionPool.check_connection,
-        timeout=10,
+        timeout=5,
         reconnect_timeout=5,  # the pool looks for the server ever more seldom; it gives up soon, and is asked anew
         open=True,
     )

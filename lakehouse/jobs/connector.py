@@ -47,13 +47,19 @@ class SteadyConnector(PsycopgConnector):
 
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
         """Run *query*; one that ends a message may find that it had done so before the connection broke."""
-        ask = partial(super().execute_query_async, query, **arguments)
-        try:
-            await self._steadily(ask)
-        except ConnectorException as error:
-            is_repeated = self.back_at > float("-inf") and isinstance(error.__cause__, psycopg.errors.RaiseException)
-            if not (is_repeated and query in _ENDS_MESSAGE):
-                raise
+        tried = 0
+
+        async def ask() -> None:
+            nonlocal tried
+            tried += 1
+            try:
+                await super(SteadyConnector, self).execute_query_async(query, **arguments)
+            except ConnectorException as error:
+                has_ended = tried > 1 and isinstance(error.__cause__, psycopg.errors.RaiseException)
+                if not (has_ended and query in _ENDS_MESSAGE):
+                    raise
+
+        await self._steadily(ask)
         if query in _ENDS_MESSAGE:
             self._held.discard(arguments["job_id"])
 
