@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, LiteralString
@@ -14,14 +14,15 @@ from psycopg.types.json import Jsonb
 from psycopg.types.range import TimestamptzRange
 
 from lakehouse.bronze.coverage import FAILED, Coverage, claims, derive, overlay
-from lakehouse.bronze.objects import Trailer, decode_trailer
+from lakehouse.bronze.objects import MAX_BYTES, BronzeCorrupt, Trailer, trailer_under
 from lakehouse.bronze.window import Series, Window
 from lakehouse.market.moscow import to_utc
 from lakehouse.market.sessions import DELAY
-from lakehouse.storage.store import Store
+from lakehouse.storage.store import ObjectTooLarge, Store
 
 # Only these are planned by dates; reference tables are simply the newest object.
 COVERED_FAMILIES = ("candles", "history")
+_PREFIX = "iss/"
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,45 @@ def mark_merged(conn: Connection, keys: Sequence[str]) -> None:
     conn.execute("UPDATE lake.bronze_object SET merged_at = now() WHERE object_key = ANY(%s)", [list(keys)])
 
 
-def rebuild(conn: Connection, store: Store) -> int:
+@dataclass(frozen=True)
+class Junk:
+    """A file in Bronze that is no object, and why; it is left where it is, and nothing of it is read."""
+
+    key: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.reason}; move it out of Bronze"
+
+
+def look_through(store: Store, known: Collection[str] = ()) -> Iterator[tuple[str, Trailer] | Junk]:
+    """Yield the objects of *store* that are not *known*, each with what it proves, and what is no object."""
+    for key in store.list(_PREFIX):
+        if key in known:
+            continue
+        try:
+            yield key, trailer_under(key, store.get(key, MAX_BYTES))
+        except (BronzeCorrupt, ObjectTooLarge, OSError) as error:
+            yield Junk(key, " ".join(str(error).split()))
+    for found in store.strangers(_PREFIX):
+        yield Junk(found.key, f"it {found.stranger}")
+
+
+def rebuild(conn: Connection, store: Store, on_junk: Callable[[Junk], None] | None = None) -> int:
     """
     Make the ledger what the objects of *store* say, in one transaction; return how many there are.
 
     Objects known before keep their merged_at. Failures left no object and are forgotten: their dates are due anyway.
-    Whoever lands meanwhile waits, and records his object afterwards.
+    Whoever lands meanwhile waits, and records his object afterwards. *on_junk* is told of every file that is no object.
     """
     with conn.transaction():
         conn.execute("LOCK TABLE lake.bronze_object, lake.coverage IN EXCLUSIVE MODE")
-        landed = [(key, decode_trailer(store.get(key))) for key in store.list("iss/")]
+        landed: list[tuple[str, Trailer]] = []
+        for found in look_through(store):
+            if not isinstance(found, Junk):
+                landed.append(found)
+            elif on_junk:
+                on_junk(found)
         keys = [key for key, _ in landed]
         conn.execute("DELETE FROM lake.bronze_object WHERE rank >= 0 AND NOT object_key = ANY(%s)", [keys])
         conn.execute("DELETE FROM lake.coverage")

@@ -13,6 +13,7 @@ import base64
 import datetime as dt
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,13 @@ from lakehouse.storage.keys import segment
 
 # Level 1 is four times as fast as the default and a sixth larger.
 _GZIP_LEVEL = 1
+
+
+# A window of 20 pages unpacks to some 2 MB, the largest table of reference to some 10. What is larger was not written
+# by us, and may be made to fill the memory
+MAX_BYTES = 64 << 20
+MAX_UNPACKED = 256 << 20
+_UNREADABLE = (EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 
 
 class BronzeCorrupt(LakehouseError):
@@ -104,10 +112,10 @@ def encode_object(exchanges: Iterable[Exchange], trailer: Trailer, prefix: str =
 def decode_object(body: bytes) -> BronzeObject:
     """Return the object of *body*; raise BronzeCorrupt if it is cut, or its last line is no trailer."""
     try:
-        *lines, last = gzip.decompress(body).removesuffix(b"\n").split(b"\n")
+        *lines, last = _unpacked(body).removesuffix(b"\n").split(b"\n")
         trailer = _trailer(orjson.loads(last)["trailer"])
         return BronzeObject([_exchange(orjson.loads(line)) for line in lines], trailer)
-    except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
+    except _UNREADABLE as error:
         raise BronzeCorrupt(
             f"a Bronze object of {len(body)} bytes cannot be read ({type(error).__name__}: {error}): expected "
             "gzip JSON lines that end in a trailer; restore it from a copy, or remove it and fetch its window again"
@@ -116,27 +124,45 @@ def decode_object(body: bytes) -> BronzeObject:
 
 def decode_trailer(body: bytes) -> Trailer:
     """Return only the trailer of *body*; raise BronzeCorrupt like `decode_object`."""
-    try:
-        lines = gzip.decompress(body).rstrip(b"\n")
-        return _trailer(orjson.loads(lines[lines.rfind(b"\n") + 1 :])["trailer"])
-    except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
-        raise BronzeCorrupt(
-            f"the trailer of a Bronze object of {len(body)} bytes cannot be read ({type(error).__name__}: {error}); "
-            "restore the object from a copy, or remove it and fetch its window again"
-        ) from error
+    return _trailer_and_hash(body)[0]
 
 
 def trailer_under(key: str, body: bytes) -> Trailer:
     """Return what *body* proves; raise BronzeCorrupt also if it is not the object that *key* names."""
-    trailer = decode_trailer(body)
+    trailer, digest = _trailer_and_hash(body)
     folder, _, name = key.rpartition("/")
-    digest = hashlib.sha256(gzip.decompress(body)).hexdigest()[:16]
     if folder != object_folder(trailer.window) or not name.endswith(f"-{digest}.jsonl.gz"):
         raise BronzeCorrupt(
             f"what lies under {key} is another object, of {trailer.window} with the hash {digest}: "
             "restore it from a copy, or remove it and fetch its window again"
         )
     return trailer
+
+
+def _trailer_and_hash(body: bytes) -> tuple[Trailer, str]:
+    try:
+        lines = _unpacked(body)
+        rest = lines.rstrip(b"\n")
+        trailer = _trailer(orjson.loads(rest[rest.rfind(b"\n") + 1 :])["trailer"])
+    except _UNREADABLE as error:
+        raise BronzeCorrupt(
+            f"the trailer of a Bronze object of {len(body)} bytes cannot be read ({type(error).__name__}: {error}); "
+            "restore the object from a copy, or remove it and fetch its window again"
+        ) from error
+    return trailer, hashlib.sha256(lines).hexdigest()[:16]
+
+
+def _unpacked(body: bytes) -> bytes:
+    """Return what *body* unpacks to, never more than MAX_UNPACKED of it."""
+    stream = zlib.decompressobj(wbits=31)  # gzip
+    lines = stream.decompress(body, MAX_UNPACKED)
+    if stream.unconsumed_tail:
+        raise ValueError(f"it unpacks to more than {MAX_UNPACKED >> 20} MiB")
+    if not stream.eof:
+        raise EOFError("it is cut off")
+    if stream.unused_data:
+        raise ValueError("more bytes follow its end")
+    return lines
 
 
 def object_folder(window: Window, prefix: str = "iss") -> str:
@@ -195,6 +221,7 @@ def _trailer_fields(trailer: Trailer) -> dict[str, Any]:
 
 def _trailer(fields: Mapping[str, Any]) -> Trailer:
     series = Series(*(fields[name] for name in ("family", "engine", "market", "board", "secid", "timeframe")))
+    _check_types(fields)
     window = Window(series, dt.datetime.fromisoformat(fields["from"]), dt.date.fromisoformat(fields["till"]))
     return Trailer(
         window,
@@ -208,6 +235,16 @@ def _trailer(fields: Mapping[str, Any]) -> Trailer:
         fields["anchor"],
         _finality(fields.get("finality")),
     )
+
+
+def _check_types(fields: Mapping[str, Any]) -> None:
+    """Raise TypeError for a value that the ledger could not take."""
+    for name, kind in (("rows", int), ("pages", int), ("complete", bool), ("end_proof", str), ("state", str)):
+        if not isinstance(fields[name], kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
+    for name in ("family", "engine", "market", "board", "secid", "timeframe"):
+        if not (isinstance(fields[name], str) and fields[name].isprintable()):
+            raise TypeError(f"{name} is no text")
 
 
 def _finality(fields: Mapping[str, str] | None) -> Finality | None:

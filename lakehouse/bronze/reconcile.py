@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 from psycopg import Connection
 
-from lakehouse.bronze.ledger import record_landed
-from lakehouse.bronze.objects import BronzeCorrupt, Trailer, trailer_under
+from lakehouse.bronze.ledger import Junk, look_through, record_landed
 from lakehouse.storage.store import Store
 
 log = structlog.get_logger()
@@ -43,18 +42,18 @@ def reconcile(conn: Connection, store: Store) -> Reconciled:
     Whoever lands an object meanwhile records it too, which changes nothing.
     """
     known = {key for (key,) in conn.execute("SELECT object_key FROM lake.bronze_object WHERE rank >= 0")}
-    found, held = Reconciled(), set()
-    for key in store.list(_PREFIX):
-        held.add(key)
-        if key in known:
+    found, held = Reconciled(), set(store.list(_PREFIX))
+    for each in look_through(store, known):
+        if isinstance(each, Junk):
+            found.junk.append(each.key)
+            log.error(
+                "bronze.junk_file", key=each.key, error=each.reason, remedy="move it out of Bronze; it is not read"
+            )
             continue
-        trailer = _trailer_of(store, key)
-        if trailer is None:
-            found.junk.append(key)
-        else:
-            record_landed(conn, key, trailer)
-            found.recorded.append(key)
-            log.warning("bronze.object_recorded_late", key=key, rows=trailer.rows)
+        key, trailer = each
+        record_landed(conn, key, trailer)
+        found.recorded.append(key)
+        log.warning("bronze.object_recorded_late", key=key, rows=trailer.rows)
     found.lost = sorted(_still_known(conn, known - held))
     if found.lost:
         log.error(
@@ -64,15 +63,6 @@ def reconcile(conn: Connection, store: Store) -> Reconciled:
             remedy="put them back from a copy, or forget them with: lakehouse rebuild ledger",
         )
     return found
-
-
-def _trailer_of(store: Store, key: str) -> Trailer | None:
-    """Return what an object proves; None, with a line in the log, if *key* is no object of ours."""
-    try:
-        return trailer_under(key, store.get(key))
-    except (BronzeCorrupt, OSError) as error:
-        log.error("bronze.junk_file", key=key, error=str(error), remedy="move it out of Bronze; it is not read")
-        return None
 
 
 def _still_known(conn: Connection, keys: set[str]) -> set[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from psycopg import Connection
 
+from lakehouse.bronze.ledger import Junk
 from lakehouse.bronze.ledger import rebuild as rebuild_ledger
 from lakehouse.cli.options import data_option, ending_on_sigterm
 from lakehouse.database.connection import connect
@@ -93,8 +94,11 @@ def _rebuild(dsn: str, station: str, bronze_url: str, platform: Platform | None)
     began = time.monotonic()
     with connect(dsn) as conn:
         if station == "ledger":
-            objects = rebuild_ledger(conn, open_store(bronze_url))
-            click.echo(f"ledger: {objects} objects read in {time.monotonic() - began:.1f} s")
+            junk: list[Junk] = []
+            objects = rebuild_ledger(conn, open_store(bronze_url), junk.append)
+            for each in junk:
+                click.echo(f"not an object: {each}", err=True)
+            click.echo(f"ledger: {objects} objects read in {time.monotonic() - began:.1f} s, {len(junk)} files refused")
             return
         row = conn.execute("SELECT now()").fetchone()
         since = row[0] if row else None

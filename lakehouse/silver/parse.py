@@ -13,7 +13,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from lakehouse.bronze.objects import BronzeObject, decode_object
+from lakehouse.bronze.objects import BronzeCorrupt, BronzeObject, decode_object
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 from lakehouse.market.timeframe import Timeframe
@@ -111,11 +111,14 @@ def parse(source: Source, body: bytes) -> Iterator[pa.RecordBatch]:
         One batch per shape of page (usually one) with `rows_schema`. A row that breaks a rule has `rule` and `payload`.
 
     Raises:
-        BronzeUnreadable: if a successful answer in it lacks the family's block.
+        BronzeUnreadable: if it cannot be read, or a successful answer in it lacks the family's block.
     """
     family = FAMILIES[source.family]
     by_columns: dict[tuple[str, ...], list[Page]] = {}
-    bronze = decode_object(body)
+    try:
+        bronze = decode_object(body)
+    except BronzeCorrupt as error:
+        raise BronzeUnreadable(f"{source.object_key}: {error}") from error
     source = replace(source, final_till=bronze.trailer.settled.final_till)
     for page in pages(source.object_key, family, bronze):
         by_columns.setdefault(page.columns, []).append(page)

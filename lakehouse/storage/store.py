@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,10 +13,13 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, S3Store
 
+from lakehouse.market.errors import LakehouseError
+from lakehouse.storage.folder import UNFINISHED, Found, walk
 from lakehouse.storage.space import DiskFull, is_full
 
-# How obstore names a file of a folder while it is being written
-_UNFINISHED = re.compile(r"#\d+$")
+
+class ObjectTooLarge(LakehouseError):
+    """A file in the store that no object of ours can be."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,17 @@ class Store:
 
     def clear_unfinished(self) -> int:
         """Remove what puts left that were cut short, in a folder; return how many. Nobody may be putting meanwhile."""
-        unfinished = [path for path in self.folder.rglob("*#*") if _UNFINISHED.search(path.name)] if self.folder else []
+        unfinished = [path for path in self.folder.rglob("*#*") if UNFINISHED.search(path.name)] if self.folder else []
         for path in unfinished:
             path.unlink(missing_ok=True)
         return len(unfinished)
 
-    def get(self, key: str) -> bytes:
-        """Return the body of *key*; raise FileNotFoundError when there is none."""
-        return bytes(obstore.get(self._store, key).bytes())
+    def get(self, key: str, most: int | None = None) -> bytes:
+        """Return the body of *key*; raise FileNotFoundError without one, ObjectTooLarge above *most* bytes if given."""
+        found = obstore.get(self._store, key)
+        if most is not None and found.meta["size"] > most:
+            raise ObjectTooLarge(f"{key} has {found.meta['size']:,} bytes, at most {most:,} are read")
+        return bytes(found.bytes())
 
     def exists(self, key: str) -> bool:
         """Return whether there is an object *key*."""
@@ -87,9 +92,17 @@ class Store:
         return True
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        """Yield the keys that begin with *prefix* (whole segments), sorted."""
+        """Yield the keys that begin with *prefix* (whole segments), sorted; of a folder, those of plain files."""
+        if self.folder is not None:
+            yield from sorted(found.key for found in walk(self.folder, prefix.rstrip("/")) if not found.stranger)
+            return
         chunks = obstore.list(self._store, prefix=prefix or None)
         yield from sorted(item["path"] for chunk in chunks for item in chunk)
+
+    def strangers(self, prefix: str = "") -> Iterator[Found]:
+        """Yield what lies under *prefix* in a folder and can be no object: links, pipes, names that are not UTF-8."""
+        if self.folder is not None:
+            yield from sorted(found for found in walk(self.folder, prefix.rstrip("/")) if found.stranger)
 
 
 def open_store(url: str, options: Mapping[str, Any] | None = None) -> Store:
