@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,16 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from psycopg import Connection
+from psycopg import Connection, sql
+from psycopg.conninfo import make_conninfo
 
 from lakehouse.bronze.fetch import FetchContext
-from lakehouse.bronze.window import format_from
+from lakehouse.bronze.window import Window, candle_series, format_from
 from lakehouse.database.connection import connect
 from lakehouse.iss.client import Patience
 from lakehouse.jobs import merging, queue
 from lakehouse.jobs.fetching import fetch_batch, plan_ingest
 from lakehouse.jobs.recovery import recover
 from lakehouse.market.candle import CANDLES, FACT_CANDLE, HISTORY
+from lakehouse.market.instrument import Instrument
+from lakehouse.market.timeframe import Timeframe
 from lakehouse.silver.content_hash import content_hash
 from lakehouse.silver.lake import table_url
 from tests.exchange import candle, days, minutes
@@ -58,21 +62,21 @@ class SlowExchange(ServedExchange):
             await asyncio.sleep(self.pause_s)
         return await super().answer(request)
 
-    def readings(self, conn: Connection[Any]) -> dict[tuple[str, str], int]:
-        """Return how often each window of candles was begun, by timeframe and first moment."""
-        rows = conn.execute(
-            "SELECT timeframe, from_at, till_date FROM lake.job_window WHERE family = 'candles' ORDER BY 1, 2"
+    def readings(self, conn: Connection[Any], job_id: int) -> dict[tuple[str, str], int]:
+        """Return how often each window of candles of a job was begun, by timeframe and first moment."""
+        windows = conn.execute(
+            "SELECT timeframe, from_at FROM lake.job_window WHERE family = 'candles' AND job_id = %s", (job_id,)
         ).fetchall()
-        interval = {"1m": "1", "1d": "24"}
         return {
-            (timeframe, f"{from_at}"): sum(
-                path.endswith("candles.json")
-                and (asked["interval"], asked["start"], "till" in asked) == (interval[timeframe], "0", True)
-                and asked["from"] in (format_from(from_at), f"{from_at:%Y-%m-%d %H:%M:%S}")
-                for path, asked in self.asked
-            )
-            for timeframe, from_at, _ in rows
+            (timeframe, f"{from_at}"): self._begun(timeframe, format_from(from_at)) for timeframe, from_at in windows
         }
+
+    def _begun(self, timeframe: str, from_: str) -> int:
+        first = {"interval": {"1m": "1", "1d": "24"}[timeframe], "from": from_, "start": "0"}
+        return sum(
+            path.endswith("candles.json") and "till" in asked and first.items() <= asked.items()
+            for path, asked in self.asked
+        )
 
 
 def _at(date: dt.date, hour: int = 0) -> dt.datetime:
@@ -117,6 +121,13 @@ class Chain:
         plan_ingest(self.context, job_id)
         return job_id
 
+    def minutes(self, job_id: int) -> list[Window]:
+        """Return the windows of minutes of a job, oldest first."""
+        with connect(self.dsn) as conn:
+            query = "SELECT from_at, till_date FROM lake.job_window WHERE job_id = %s AND timeframe = '1m' ORDER BY 1"
+            series = candle_series(Instrument("stock", "shares", "TQBR", "SBER"), Timeframe.MINUTE)
+            return [Window(series, *row) for row in conn.execute(query, (job_id,)).fetchall()]
+
     def fetch(self, job_id: int) -> None:
         """Take up what was left, then fetch what the job's messages name."""
         with connect(self.dsn) as conn:
@@ -148,6 +159,34 @@ def hashes(lake: str) -> tuple[str, str]:
     """Return the content hashes of Silver and of Gold."""
     silver = [(table_url(lake, CANDLES), CANDLES, True), (table_url(lake, HISTORY), HISTORY, True)]
     return content_hash(silver), content_hash([(table_url(lake, FACT_CANDLE), FACT_CANDLE, False)])
+
+
+def shown(dsn: str) -> int:
+    """Return how many candles a reader sees."""
+    with connect(dsn, "lakehouse_read") as conn:
+        return int(conn.execute("SELECT count(*) FROM gold.fact_candle").fetchall()[0][0])
+
+
+@dataclass(frozen=True)
+class Calm:
+    """A run that nothing disturbed: its hashes, and the rows that readers see."""
+
+    chain: Chain
+    hashes: tuple[str, str]
+    rows: int
+
+
+@contextmanager
+def copied_database(dsn: str, template: str) -> Iterator[str]:
+    """Give the address of a copy of a database, dropped at the end."""
+    name = f"kill_{uuid.uuid4().hex}"
+    with connect(dsn) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+    try:
+        yield make_conninfo(dsn, dbname=name)
+    finally:
+        with connect(dsn) as conn:
+            conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @contextmanager

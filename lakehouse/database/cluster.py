@@ -65,7 +65,10 @@ def initialise(data_dir: Path, programs: Path, identity: dict[str, Any], is_dura
         command += [] if is_durable else ["--no-sync"]
         done = subprocess.run(command, env=environment(data_dir), cwd="/", capture_output=True, text=True, **identity)
     if done.returncode:
-        raise LakehouseError(f"PostgreSQL could not make its data in {data_dir}: {reason(done.stderr)}")
+        free_mb = shutil.disk_usage(data_dir).free >> 20
+        raise LakehouseError(
+            f"PostgreSQL could not make its data in {data_dir} ({free_mb} MB free there): {reason(done.stderr)}"
+        )
     _write_secret(password_file(data_dir), password)
     aside.rename(data_dir)
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from lakehouse.market.errors import LakehouseError
 
+# obstore, the JVM and PostgreSQL tell it in words: those of strerror, or a hint
+_FULL = ("No space left on device", "Disk quota exceeded", "Check free disk space")
+
 
 class DiskFull(LakehouseError):
     """Something could not be written because its disk is full; nothing half-written counts."""
@@ -40,8 +43,7 @@ def is_full(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
             return True
-        # obstore, PostgreSQL (53100) and the JVM tell it in words, those of strerror
-        if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
+        if any(said in str(error) for said in _FULL):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -17,14 +16,13 @@ import pytest
 from deltalake import DeltaTable
 from distributed import Client, LocalCluster
 from psycopg import Connection, sql
-from psycopg.conninfo import make_conninfo
 
 from lakehouse.bronze.fetch import FetchContext
 from lakehouse.database.connection import connect
 from lakehouse.engines.spark import start_spark
 from lakehouse.serving.publish import publish_gold, rebuild_serving
 from lakehouse.storage.store import Store
-from tests.killing import WORKERS, Chain, SlowExchange, child, hashes, kill_session, slow_exchange, until
+from tests.killing import WORKERS, Calm, Chain, SlowExchange, child, hashes, kill_session, shown, until
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -32,60 +30,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.postgres, pytest.mark.spark]
 
 
-@dataclass(frozen=True)
-class Calm:
-    """A run that nothing disturbed: its database (a template), its folder, its hashes."""
-
-    chain: Chain
-    job_id: int
-    hashes: tuple[str, str]
-    rows: int
-
-
-@pytest.fixture(scope="module")
-def exchange() -> Iterator[SlowExchange]:
-    with slow_exchange() as exchange:
-        yield exchange
-
-
-@pytest.fixture(scope="module")
-def calm(
-    exchange: SlowExchange, spark: SparkSession, postgres: Any, migrated_database: str, tmp_path_factory: Any
-) -> Iterator[Calm]:
-    """The whole chain without a kill; its Bronze as it was before the merge lies in ``landed``."""
-    with copied_database(postgres.dsn, migrated_database) as dsn:
-        chain = Chain.over(exchange, dsn, tmp_path_factory.mktemp("calm"))
-        job_id = chain.plan()
-        chain.fetch(job_id)
-        chain.merge(spark)
-        chain.publish(spark)
-        yield Calm(chain, job_id, hashes(chain.lake), shown(dsn))
-
-
-@contextmanager
-def copied_database(dsn: str, template: str) -> Iterator[str]:
-    name = f"kill_{uuid.uuid4().hex}"
-    with connect(dsn) as conn:
-        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
-    try:
-        yield make_conninfo(dsn, dbname=name)
-    finally:
-        with connect(dsn) as conn:
-            conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
 @pytest.fixture
-def landed(calm: Calm, exchange: SlowExchange, dsn: str, tmp_path: Path) -> Chain:
+def landed(calm: Calm, market: SlowExchange, dsn: str, tmp_path: Path) -> Chain:
     """A chain whose Bronze is the calm run's, recorded in a ledger of its own, nothing of it merged."""
     shutil.copytree(Path(calm.chain.lake) / "bronze", tmp_path / "bronze")
-    chain = Chain.over(exchange, dsn, tmp_path)
+    chain = Chain.over(market, dsn, tmp_path)
     chain.fetch(0)
     return chain
-
-
-def shown(dsn: str) -> int:
-    with connect(dsn, "lakehouse_read") as conn:
-        return int(conn.execute("SELECT count(*) FROM gold.fact_candle").fetchall()[0][0])
 
 
 def is_blocked(conn: Connection[Any], relation: str) -> bool:
@@ -138,17 +89,17 @@ def windows_in(conn: Connection[Any], state: str) -> int:
 
 @pytest.mark.parametrize("point", ["page read", "object landed, not recorded"])
 def test_killed_while_fetching(
-    calm: Calm, exchange: SlowExchange, spark: SparkSession, dsn: str, tmp_path: Path, point: str
+    calm: Calm, market: SlowExchange, spark: SparkSession, dsn: str, tmp_path: Path, point: str
 ) -> None:
     """
     What was read and did not land is read again, what landed is not, whether it was recorded or not.
 
     The exchange is asked again for no more windows than there were workers.
     """
-    chain = Chain.over(exchange, dsn, tmp_path)
+    chain = Chain.over(market, dsn, tmp_path)
     job_id = chain.plan()
-    exchange.asked.clear()
-    exchange.pause_s = 0.15
+    market.asked.clear()
+    market.pause_s = 0.15
     dying = chain.with_context(as_dying(chain.context)) if point != "page read" else chain
     try:
         with connect(dsn) as conn:
@@ -160,17 +111,17 @@ def test_killed_while_fetching(
             assert windows_in(conn, "running") > 0
             unrecorded = set(chain.context.store().list("iss/")) - recorded(conn)
             assert bool(unrecorded) == (point != "page read")
-            begun = sum(exchange.readings(conn).values())
-            exchange.pause_s = 0
+            begun = sum(market.readings(conn, job_id).values())
+            market.pause_s = 0
             chain.fetch(job_id)
             assert windows_in(conn, "running") == 0
             assert unrecorded <= recorded(conn)
-            readings = exchange.readings(conn)
+            readings = market.readings(conn, job_id)
         assert begun > 0
         assert all(readings.values())
         assert sum(readings.values()) - len(readings) <= WORKERS
     finally:
-        exchange.pause_s = 0
+        market.pause_s = 0
     chain.merge(spark)
     chain.publish(spark)
     assert hashes(chain.lake) == calm.hashes
@@ -192,12 +143,12 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_a_killed_dask_worker(exchange: SlowExchange, dsn: str, tmp_path: Path) -> None:
+def test_a_killed_dask_worker(market: SlowExchange, dsn: str, tmp_path: Path) -> None:
     """Its windows are read again by the other one, each window lands once, and none fails."""
-    chain = Chain.over(exchange, dsn, tmp_path)
+    chain = Chain.over(market, dsn, tmp_path)
     job_id = chain.plan()
-    exchange.asked.clear()
-    exchange.pause_s = 0.15
+    market.asked.clear()
+    market.pause_s = 0.15
     try:
         with (
             LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]
@@ -210,12 +161,12 @@ def test_a_killed_dask_worker(exchange: SlowExchange, dsn: str, tmp_path: Path) 
                 os.kill(next(iter(pids.values())), signal.SIGKILL)
                 until(lambda: not is_alive(pid))
             assert count(conn, "SELECT count(*) FROM lake.job_window WHERE state <> 'landed'") == 0
-            readings = exchange.readings(conn)
+            readings = market.readings(conn, job_id)
             assert 0 < sum(readings.values()) - len(readings) <= WORKERS
             held = list(chain.context.store().list("iss/candles/"))
             assert len(held) == len(readings)
     finally:
-        exchange.pause_s = 0
+        market.pause_s = 0
 
 
 # -- in Spark ---------------------------------------------------------------------------------------------------------
