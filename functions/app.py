@@ -22,7 +22,7 @@ from lakehouse.access import audit, sessions
 from lakehouse.access.roles import Role
 from lakehouse.database import breaker
 from lakehouse.database.outage import why_away
-from lakehouse.jobs import fetching, queue
+from lakehouse.jobs import fetching, queue, retrying
 from lakehouse.jobs.conservation import conservation, verdict
 from lakehouse.market.errors import BadInput
 from lakehouse.serving import queries
@@ -145,7 +145,7 @@ def cancel(job_id: str) -> Response:
 def retry(job_id: str) -> Response:
     with context.pool().connection() as conn:
         user = user_with(conn, asked(), Role.ADMIN, "retry")
-        again = queue.retry_failed(conn, _job(conn, job_id).job_id)
+        again = retrying.retry_failed(conn, _job(conn, job_id).job_id)
         if not again:
             raise BadInput(f"nothing of job {job_id} failed: nothing to retry")
         audit.record(conn, user, "retry", f"job {job_id}", {}, "queued", address_of(asked()))

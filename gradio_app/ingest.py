@@ -16,7 +16,7 @@ from gradio_app.session import Pool, address_of
 from lakehouse.access import audit
 from lakehouse.access.roles import Role
 from lakehouse.database import breaker
-from lakehouse.jobs import queue
+from lakehouse.jobs import queue, retrying
 from lakehouse.market.errors import BadInput
 from lakehouse.market.timeframe import Timeframe
 
@@ -100,7 +100,7 @@ class IngestDesk:
         if job_id is None:
             return jobs_table.message("Pick a job first.", is_error=True), *self._all(None)
         with self.pool.connection() as conn:
-            again = queue.retry_failed(conn, job_id)
+            again = retrying.retry_failed(conn, job_id)
             audit.record(conn, user, "retry", f"job {job_id}", {}, "queued" if again else "done", address_of(request))
         said = "goes on with what had failed." if again else "has nothing that failed."
         return jobs_table.message(f"Job {job_id} {said}"), *self._all(job_id)

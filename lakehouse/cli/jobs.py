@@ -19,7 +19,7 @@ from lakehouse.access import audit
 from lakehouse.cli.options import data_option, operator
 from lakehouse.database import breaker
 from lakehouse.database.connection import connect
-from lakehouse.jobs import pausing, queue
+from lakehouse.jobs import pausing, queue, retrying
 from lakehouse.jobs.conservation import conservation, verdict
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.timeframe import Timeframe
@@ -123,7 +123,7 @@ def retry(data: Path | None, job_id: int | None, failed: bool) -> None:
     if job_id is None and not failed:
         raise click.UsageError("say which job, or --failed for all")
     with connected(data) as conn:
-        retried = queue.retry_failed(conn, job_id)
+        retried = retrying.retry_failed(conn, job_id)
         audit.record(conn, operator(), "retry", f"jobs {retried}", {}, "queued", "")
     click.echo(f"queued again: {', '.join(map(str, retried)) or 'nothing, as nothing had failed'}")
 

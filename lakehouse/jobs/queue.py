@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
@@ -26,6 +27,9 @@ QUEUE = {"ingest": "io", "fetch": "io", "landed": "io", "merge": "spark", "publi
 BATCH = 12
 # Of the instruments that could not be planned so many are named in one line; the report has them all
 _ERRORS_TOLD = 5
+_LINE_CHARACTERS = 600
+# The module and class in front of what a traceback ends with
+_RAISED = re.compile(r"^[\w.]+\.(?=\w+(: |$))")
 
 
 @dataclass(frozen=True)
@@ -240,61 +244,6 @@ def cancel(conn: Connection[Any], job_id: int) -> str:
     return str(state[0]) if state else "cancelled"
 
 
-def retry_failed(conn: Connection[Any], job_id: int | None = None) -> list[int]:
-    """
-    Queue again exactly what failed, of one job or of all; return the jobs that go on.
-
-    That is: windows that failed, or that a job which failed as a whole left undone; instruments whose planning failed,
-    be it for the exchange or for their name; and planning, merging or publishing that was given up. What was cancelled
-    stays so. Raises BadInput when there is no such job.
-    """
-    with conn.transaction():
-        if job_id is not None and conn.execute("SELECT FROM lake.job WHERE job_id = %s", (job_id,)).fetchone() is None:
-            raise BadInput(f"there is no job {job_id}: `lakehouse jobs` lists them")
-        found = conn.execute(_FAILED, {"job_id": job_id}).fetchall()
-        for owner, window_ids, secids, is_unplanned, is_unpublished in found:
-            _resume(conn, owner, window_ids, secids)
-            if secids or is_unplanned:
-                enqueue(conn, "ingest", {"job_id": owner})
-            if is_unpublished:
-                enqueue(conn, "merge", {}, only_one=True)
-            for first in range(0, len(window_ids), BATCH):
-                enqueue(conn, "fetch", {"job_id": owner, "window_ids": window_ids[first : first + BATCH]})
-    return [row[0] for row in found]
-
-
-_FAILED: LiteralString = """
-    SELECT * FROM (
-        SELECT j.job_id,
-            ARRAY(SELECT w.window_id FROM lake.job_window w WHERE w.job_id = j.job_id AND (w.state = 'failed'
-                OR j.state = 'failed' AND w.state IN ('queued', 'running')) ORDER BY w.window_id) AS window_ids,
-            ARRAY(SELECT e ->> 'secid' FROM jsonb_array_elements(coalesce(j.report -> 'errors', '[]')) e
-                WHERE j.planned_at IS NOT NULL) AS secids,
-            j.state = 'failed' AND j.planned_at IS NULL AS is_unplanned,
-            j.state = 'failed' AND EXISTS (SELECT FROM lake.job_window w JOIN lake.bronze_object o USING (object_key)
-                WHERE w.job_id = j.job_id AND o.published_at IS NULL) AS is_unpublished
-        FROM lake.job j WHERE j.job_id = coalesce(%(job_id)s, j.job_id) ORDER BY j.job_id FOR UPDATE) f
-    WHERE cardinality(window_ids) + cardinality(secids) > 0 OR is_unplanned OR is_unpublished
-"""
-
-
-def _resume(conn: Connection[Any], job_id: int, window_ids: Sequence[int], secids: Sequence[str]) -> None:
-    conn.execute(
-        "UPDATE lake.job_window SET state = 'queued', error = NULL, updated_at = now() WHERE window_id = ANY(%s)",
-        (list(window_ids),),
-    )
-    conn.execute(
-        """
-        UPDATE lake.job SET state = 'running', cancel_requested = false, finished_at = NULL, error = NULL,
-            started_at = coalesce(started_at, now()), planned_at = CASE WHEN %(secids)s = '[]' THEN planned_at END,
-            report = CASE WHEN %(secids)s = '[]' THEN report
-                ELSE report - 'errors' || jsonb_build_object('again', %(secids)s) END
-        WHERE job_id = %(job_id)s
-        """,
-        {"job_id": job_id, "secids": Jsonb(list(secids))},
-    )
-
-
 def settle(conn: Connection[Any], job_ids: Sequence[int] | None = None) -> list[int]:
     """
     Finish the jobs of which nothing is left to do; return their ids.
@@ -327,14 +276,30 @@ def settle(conn: Connection[Any], job_ids: Sequence[int] | None = None) -> list[
     return [row[0] for row in rows]
 
 
+def one_line(text: str) -> str:
+    """
+    Return what an error says in one line: of a text that holds a traceback, what was raised at its end.
+
+    Spark's errors carry the traceback of the process that failed, and Java's behind it.
+    """
+    lines = text.splitlines()
+    traces = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    if traces:
+        raised = [line for line in lines[traces[-1] + 1 :] if line.strip() and not line[0].isspace()]
+        failed = f"{lines[0].partition(': ')[0]}: " if traces[-1] else ""
+        text = failed + _RAISED.sub("", raised[0]) if raised else lines[0]
+    shown = " ".join(text.split())
+    return shown if len(shown) <= _LINE_CHARACTERS else f"{shown[:_LINE_CHARACTERS]}..."
+
+
 def fail_unfinished(conn: Connection[Any], reason: str, job_id: int | None = None) -> None:
-    """Mark a job, or all jobs that wait for a step they share, as failed for *reason*."""
+    """Mark a job, or all jobs that wait for a step they share, as failed for *reason*, told in one line."""
     conn.execute(
         """
         UPDATE lake.job SET state = 'failed', finished_at = now(), error = concat_ws('; ', error, %s::text)
         WHERE state IN ('running', 'cancelling', 'queued') AND job_id = coalesce(%s, job_id)
         """,
-        (reason, job_id),
+        (one_line(reason), job_id),
     )
 
 

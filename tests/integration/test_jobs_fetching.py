@@ -14,7 +14,7 @@ from psycopg import Connection
 from lakehouse.bronze.fetch import FetchContext
 from lakehouse.database.connection import connect
 from lakehouse.iss.client import Patience
-from lakehouse.jobs import queue
+from lakehouse.jobs import queue, retrying
 from lakehouse.jobs.fetching import fetch_batch, plan_ingest
 from tests.exchange import candle, days
 from tests.served_exchange import Document, ServedExchange, block, served
@@ -133,7 +133,7 @@ def test_a_retry_plans_what_the_exchange_did_not_answer(chain: Chain) -> None:
     assert set(before) == {"XXXX", "SBER"}
     assert (chain.job(job_id).state, chain.job(job_id).windows_total) == ("failed", 0)
     chain.exchange.fault = working
-    assert queue.retry_failed(chain.conn, job_id) == [job_id]
+    assert retrying.retry_failed(chain.conn, job_id) == [job_id]
     chain.work("ingest")
     chain.work("fetch")
     chain.publish()
@@ -156,7 +156,7 @@ def test_a_retry_reads_only_the_window_that_failed(chain: Chain) -> None:
     assert chain.job(job_id).state == "failed"
     chain.exchange.fault = lambda path, asked, document: document
     chain.exchange.asked.clear()
-    queue.retry_failed(chain.conn)
+    retrying.retry_failed(chain.conn)
     shown.append((chain.job(job_id).windows_done, chain.job(job_id).pages, chain.job(job_id).rows))
     chain.work("fetch")
     shown.append((chain.job(job_id).windows_done, chain.job(job_id).pages, chain.job(job_id).rows))

@@ -11,7 +11,7 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from lakehouse.database.connection import connect
-from lakehouse.jobs import queue
+from lakehouse.jobs import queue, retrying
 from lakehouse.jobs.queue import IngestRequest
 from lakehouse.market.errors import BadInput
 from lakehouse.market.timeframe import Timeframe
@@ -155,7 +155,7 @@ def test_a_retry_queues_exactly_what_failed(conn: Connection[Any]) -> None:
     other = planned_job(conn, ["failed"])
     queue.settle(conn)
     failed = [window.window_id for window in queue.windows(conn, job_id) if window.state == "failed"]
-    assert queue.retry_failed(conn, job_id) == [job_id]
+    assert retrying.retry_failed(conn, job_id) == [job_id]
     assert states(conn, job_id) == ["landed", "queued", "queued"]
     assert states(conn, other) == ["failed"]
     ((_, task, arguments),) = waiting(conn)
@@ -164,15 +164,15 @@ def test_a_retry_queues_exactly_what_failed(conn: Connection[Any]) -> None:
     job = queue.job(conn, job_id)
     assert job is not None
     assert (job.state, job.finished_at) == ("running", None)
-    assert queue.retry_failed(conn) == [other]
-    assert queue.retry_failed(conn) == []
+    assert retrying.retry_failed(conn) == [other]
+    assert retrying.retry_failed(conn) == []
 
 
 def test_a_retry_takes_a_cancel_back(conn: Connection[Any]) -> None:
     """What is read again by wish is not stopped by the former wish."""
     job_id = planned_job(conn, ["failed", "queued"])
     assert queue.cancel(conn, job_id) == "cancelled"
-    queue.retry_failed(conn, job_id)
+    retrying.retry_failed(conn, job_id)
     conn.execute("UPDATE lake.job_window SET state = 'landed' WHERE state = 'queued'")
     queue.settle(conn)
     job = queue.job(conn, job_id)
@@ -183,7 +183,7 @@ def test_a_retry_takes_a_cancel_back(conn: Connection[Any]) -> None:
 def test_a_retry_of_no_job_is_refused(conn: Connection[Any]) -> None:
     """The message says where the jobs are."""
     with pytest.raises(BadInput, match=r"^there is no job 77: `lakehouse jobs` lists them$"):
-        queue.retry_failed(conn, 77)
+        retrying.retry_failed(conn, 77)
 
 
 def test_a_retry_takes_instruments_whose_planning_failed(conn: Connection[Any]) -> None:
@@ -192,7 +192,7 @@ def test_a_retry_takes_instruments_whose_planning_failed(conn: Connection[Any]) 
     errors = '{"errors": [{"secid": "XXXX", "message": "no such"}], "planned": {"SBER": 1}}'
     conn.execute("UPDATE lake.job SET report = %s::jsonb", (errors,))
     queue.settle(conn)
-    assert queue.retry_failed(conn) == [job_id]
+    assert retrying.retry_failed(conn) == [job_id]
     assert waiting(conn) == [("io", "ingest", {"job_id": job_id})]
     job = queue.job(conn, job_id)
     assert job is not None
@@ -216,7 +216,7 @@ def test_a_retry_takes_what_a_job_that_was_given_up_left(
     if not planned:
         conn.execute("UPDATE lake.job SET planned_at = NULL")
     queue.fail_unfinished(conn, "fetch failed 4 times: no connection", job_id)
-    assert queue.retry_failed(conn, job_id) == [job_id]
+    assert retrying.retry_failed(conn, job_id) == [job_id]
     assert [task for _, task, _ in waiting(conn)] == messages
     assert set(states(conn, job_id)) <= {"landed", "queued"}
 
@@ -226,8 +226,47 @@ def test_a_retry_merges_what_landed_when_the_merge_was_given_up(conn: Connection
     job_id = planned_job(conn, ["landed"])
     landed_object(conn)
     queue.fail_unfinished(conn, "merge failed 4 times: no space left")
-    assert queue.retry_failed(conn) == [job_id]
+    assert retrying.retry_failed(conn) == [job_id]
     assert [task for _, task, _ in waiting(conn)] == ["merge"]
+
+
+def test_a_retry_of_what_was_done_after_all_settles_the_job(conn: Connection[Any]) -> None:
+    """A step was given up, and another run of it did the work: the job is done."""
+    job_id = planned_job(conn, ["landed"])
+    queue.fail_unfinished(conn, "publish failed 4 times: busy")
+    assert retrying.retry_failed(conn, job_id) == [job_id]
+    job = queue.job(conn, job_id)
+    assert job is not None
+    assert (job.state, job.error) == ("done", None)
+    assert waiting(conn) == []
+
+
+SPARKS_ERROR = """merge failed 4 times: An exception was thrown from the Python worker. Please see the trace below.
+Traceback (most recent call last):
+  File "/x/derive.py", line 109, in parse
+    yield from parse_batches(batches, store.get)
+lakehouse.silver.parse.BronzeUnreadable: iss/x#1: the answer has no block 'candles'; remove it
+
+\tat org.apache.spark.api.python.BasePythonRunner.handlePythonException(PythonRunner.scala:581)"""
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("merge failed 4 times: no space left", "merge failed 4 times: no space left"),
+        (SPARKS_ERROR, "merge failed 4 times: BronzeUnreadable: iss/x#1: the answer has no block 'candles'; remove it"),
+        ("a\n  b", "a b"),
+        ("x" * 5000, "x" * 600 + "..."),
+        ("Traceback (most recent call last):", "Traceback (most recent call last):"),
+    ],
+)
+def test_nobody_is_shown_a_traceback(conn: Connection[Any], reason: str, told: str) -> None:
+    """A job's error is one line of bounded length, whatever the step raised."""
+    job_id = planned_job(conn, ["running"])
+    queue.fail_unfinished(conn, reason, job_id)
+    job = queue.job(conn, job_id)
+    assert job is not None
+    assert job.error == told
 
 
 def test_a_retry_leaves_alone_what_did_not_fail(conn: Connection[Any]) -> None:
@@ -236,7 +275,7 @@ def test_a_retry_leaves_alone_what_did_not_fail(conn: Connection[Any]) -> None:
     queue.settle(conn)
     cancelled = planned_job(conn, ["queued"])
     queue.cancel(conn, cancelled)
-    assert queue.retry_failed(conn) == []
+    assert retrying.retry_failed(conn) == []
     found = [queue.job(conn, job_id) for job_id in (done, running, cancelled)]
     assert [job.state for job in found if job] == ["done", "running", "cancelled"]
     assert waiting(conn) == []
@@ -247,7 +286,7 @@ def test_progress_never_goes_backwards(conn: Connection[Any]) -> None:
     job_id = planned_job(conn, ["landed", "failed"])
     conn.execute("UPDATE lake.job_window SET pages = 3, rows = 1200")
     shown = [progress(conn, job_id)]
-    queue.retry_failed(conn, job_id)
+    retrying.retry_failed(conn, job_id)
     shown.append(progress(conn, job_id))
     conn.execute("UPDATE lake.job_window SET state = 'running', attempts = attempts + 1 WHERE state = 'queued'")
     shown.append(progress(conn, job_id))
