@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pyarrow as pa
+from deltalake import write_deltalake
 from psycopg.rows import class_row
 
 from lakehouse.bronze.coverage import Coverage
+from lakehouse.bronze.doubts import VolumeGap, gaps
 from lakehouse.bronze.fetch import FetchContext, Outcome, fetch_windows
-from lakehouse.bronze.ledger import LedgerObject, coverage
+from lakehouse.bronze.ledger import LedgerObject, coverage, mark_merged
 from lakehouse.bronze.objects import decode_object
 from lakehouse.bronze.prepare import instrument_windows
 from lakehouse.bronze.window import Series, candle_series, history_series
 from lakehouse.iss.errors import IssError
+from lakehouse.market.candle import CANDLES
 from lakehouse.market.instrument import Instrument
 from lakehouse.market.moscow import day_start
 from lakehouse.market.timeframe import Timeframe
+from lakehouse.silver.arrow import arrow_schema
 from lakehouse.silver.families import FAMILIES
 from lakehouse.silver.inputs import known_from, total_order
+from lakehouse.silver.lake import table_url
 from lakehouse.silver.parse import Source, parse
-from tests.derivation import Key, Span, Spoken, Version, derive
+from lakehouse.silver.volume_check import check_volumes
+from tests.derivation import Key, Span, Spoken, Values, Version, derive
 
 Row = dict[str, Any]
 
@@ -103,6 +110,34 @@ def derived(context: FetchContext) -> dict[Key, list[Version]]:
     }
 
 
+def current(versions: Mapping[Key, Sequence[Version]]) -> dict[Key, Values]:
+    """Return the values of what is there now."""
+    return {key: found[-1].values for key, found in versions.items() if found[-1].known_till is None}
+
+
+def compare_volumes(context: FetchContext, folder: Path, today: dt.date) -> list[VolumeGap]:
+    """
+    Make Silver what Bronze derives, without Spark, and compare its days with what is within them.
+
+    Args:
+        today: Candles of earlier dates are final.
+    """
+    candles = [name for name in CANDLES.hashed if name not in CANDLES.key]
+    rows = []
+    for (family, *key), values in current(derived(context)).items():
+        if family == "candles":
+            row = dict(zip((*CANDLES.key, *candles), (*key, *values), strict=True))
+            bucket = Timeframe(row["timeframe"]).bucket(row["trade_date"])
+            rows.append({**row, **_UNKNOWN, "bucket": bucket, "is_final": row["trade_date"] < today})
+    table = pa.Table.from_pylist(rows, arrow_schema(CANDLES))
+    write_deltalake(table_url(str(folder), CANDLES), table, mode="overwrite", partition_by=list(CANDLES.partition_by))
+    with context.connect() as conn:
+        mark_merged(conn, [key for (key,) in conn.execute("SELECT object_key FROM lake.bronze_object").fetchall()])
+        check_volumes(context.dsn, str(folder))
+        return gaps(conn)
+
+
+_UNKNOWN = {"known_from": dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "known_till": None, "source": "", "end_at": None}
 _LANDED = """
     SELECT object_key, family, engine, market, board, secid, timeframe, lower(span) AS span_from,
         upper(span) AS span_till, complete, fetched_at, rank, coalesce(rows, 0) AS rows
