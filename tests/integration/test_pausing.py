@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +33,15 @@ from lakehouse.database.outage import close_shared
 from lakehouse.iss.client import Patience
 from lakehouse.jobs import queue
 from lakehouse.jobs.fetching import fetch_batch, plan_ingest
+from lakehouse.simulator.faults import Fault
+from lakehouse.simulator.weather import Faults
+from tests.asking import recording
 from tests.exchange import candle, days
 from tests.integration.test_jobs_fetching import NOW, Chain, OneCode
 from tests.served_exchange import Document, served
 
 pytestmark = pytest.mark.postgres
+PAUSE_S = 2
 SINCE = dt.datetime(2026, 11, 25, 9, 3, tzinfo=dt.UTC)
 SAID = (
     "The exchange does not answer since 2026-11-25 12:03 (503 Service Unavailable): "
@@ -292,3 +301,69 @@ def test_the_page_says_what_jobs_wait_for(paused: Connection[Any]) -> None:
     assert shown.startswith('<p class="lh-message lh-error" role="status">The exchange does not answer since')
     assert jobs_table.jobs([], None, SINCE, SAID).count(SAID) == 1
     assert "exchange" not in jobs_table.jobs(queue.jobs(paused), None, SINCE)
+
+
+@pytest.mark.torture
+def test_two_workers_leave_the_exchange_alone_together(dsn: str, tmp_path: Path) -> None:
+    """Once it answers nobody each pause ends in one question of one of them; when it is back all windows land."""
+    faults = Faults()
+    with recording(0.05, faults) as (url, arrivals), connect(dsn) as conn, two_workers(dsn, url, tmp_path):
+        request = {"instruments": ["SBER", "GAZP"], "timeframes": ["1h"], "from": "2023-01-01"}
+        queue.submit_ingest(conn, queue.IngestRequest.parse(request), "anna")
+        until(lambda: one(conn, "SELECT count(*) FROM lake.job_window WHERE pages > 0"))
+        faults.order([Fault("503")])
+        until(lambda: breaker.state(conn).is_open)
+        time.sleep(0.5)  # those that were on their way
+        begin = len(arrivals.at)
+        until(lambda: one(conn, "SELECT openings FROM lake.breaker") >= 3)
+        asked = arrivals.paths[begin:]
+        until(lambda: one(conn, "SELECT count(*) FROM lake.job_window WHERE state = 'running'") == 0)
+        failed = one(conn, "SELECT count(*) FROM lake.job_window WHERE state = 'failed'")
+        faults.order([])
+        until(lambda: not one(conn, "SELECT count(*) FROM lake.job_window WHERE state <> 'landed'"))
+        until(lambda: one(conn, "SELECT count(*) FROM procrastinate_jobs WHERE queue_name = 'io'") == 0)
+        pauses = [
+            later - earlier for earlier, later in zip(arrivals.at[begin:], arrivals.at[begin + 1 :], strict=False)
+        ]
+    assert asked == ["/iss/index.json"] * 2
+    assert pauses[0] >= 2 * PAUSE_S
+    assert failed == 0
+
+
+@contextmanager
+def two_workers(dsn: str, url: str, folder: Path) -> Iterator[None]:
+    """Run two workers for I/O while the block runs."""
+    settings = {
+        "LAKEHOUSE_DATABASE_URL": dsn,
+        "LAKEHOUSE_DATA_DIR": str(folder),
+        "LAKEHOUSE_SOURCE": "simulator",
+        "LAKEHOUSE_ISS_URL": url,
+        "LAKEHOUSE_REQUESTS_PER_S": "50",
+        "LAKEHOUSE_PAUSE_S": str(PAUSE_S),
+    }
+    command = [sys.executable, "-m", "functions.embedded", "worker"]
+    environment = {**os.environ, **settings}
+    running = [
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(2)
+    ]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
+def one(conn: Connection[Any], question: str) -> Any:
+    """Return the one value that is asked for."""
+    row = conn.execute(question.encode()).fetchone()
+    return row[0] if row else None
+
+
+def until(is_so: Callable[[], Any], seconds: float = 60) -> None:
+    """Wait until *is_so*."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            pytest.fail(f"not in {seconds} s")
+        time.sleep(0.05)
