@@ -17,6 +17,7 @@ from a2wsgi import WSGIMiddleware
 from functions import context
 from functions.app import app, fetch, ingest_step, landed
 from functions.host import wsgi_app
+from lakehouse.database.outage import connect_patiently
 from lakehouse.jobs.consumer import consume
 from lakehouse.jobs.recovery import recover
 from lakehouse.lifeline import end_with_parent
@@ -40,7 +41,7 @@ def storage_event(bucket: str, object_key: str) -> dict[str, Any]:
 
 def run_worker() -> None:
     """Take up what a worker that died left, then serve the queue `io` until told to stop."""
-    with context.pool().connection() as conn:
+    with connect_patiently(context.dsn(), "lakehouse_app") as conn:
         recover(conn, context.fetching().store())
     consume(
         context.dsn(),

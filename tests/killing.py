@@ -45,14 +45,14 @@ REQUEST: dict[str, Any] = {"instruments": ["SBER"], "timeframes": ["1d", "1m"], 
 
 
 class SlowExchange(ServedExchange):
-    """SBER's days since January and its minutes, 200 a week-day, with a pause before every page."""
+    """SBER's days since January and its minutes, 80 a week-day, with a pause before every page."""
 
     def __init__(self) -> None:
         super().__init__(NOW)
         dates = [FIRST + dt.timedelta(days=number) for number in range((NOW.date() - FIRST).days + 1)]
         traded = [date for date in dates if date.weekday() < 5]
         self.candles[24] = [candle(_at(date), 100 + number / 7) for number, date in enumerate(traded)]
-        self.candles[1] = [row for date in traded for row in minutes(_at(date, 10), 200)]
+        self.candles[1] = [row for date in traded for row in minutes(_at(date, 10), 80)]
         self.history = [row for date in traded[:-1] for row in days(date, 1)]
         self.pause_s = 0.0
         self.fault = _never_renamed
@@ -213,7 +213,7 @@ def kill_session(leader: int) -> None:
             continue
 
 
-def until(is_so: Callable[[], Any], within_s: float = 120, every_s: float = 0.02) -> Any:
+def until(is_so: Callable[[], Any], within_s: float = 300, every_s: float = 0.02) -> Any:
     """Return what *is_so* returns once that is true; fail when it is not in time."""
     end = time.monotonic() + within_s
     while not (found := is_so()):

@@ -18,6 +18,7 @@ import psycopg
 from lakehouse.access.users import ensure_admin
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
+from lakehouse.database.outage import connect_patiently
 from lakehouse.database.runner import free_port, server_dsn
 from lakehouse.jobs.consumer import forget_dead_workers
 from lakehouse.market.errors import BadInput
@@ -29,6 +30,7 @@ from lakehouse.up.supervisor import Supervisor
 
 _READY_S = 120.0
 _FORMER_ENDS_S = 5.0
+_DATABASE_S = 10.0
 
 
 @dataclass
@@ -78,6 +80,7 @@ def running(plan: Plan) -> Iterator[Platform]:
         supervisor = Supervisor(data, _say, database.forget_dead)
         stack.callback(supervisor.stop)
         database.start(supervisor)
+        connect_patiently(database.dsn, patience_s=_DATABASE_S).close()
         migrate(database.dsn)
         forget_dead_workers(database.dsn)
         with connect(database.dsn) as conn:

@@ -21,7 +21,7 @@ from tests.up_process import COMMAND, UpProcess, gone
 
 pytestmark = [pytest.mark.postgres, pytest.mark.spark]
 
-PAUSE_S = 0.15
+PAUSE_S = 0.25
 
 
 @pytest.fixture(scope="module")

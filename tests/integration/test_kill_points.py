@@ -99,7 +99,7 @@ def test_killed_while_fetching(
     chain = Chain.over(market, dsn, tmp_path)
     job_id = chain.plan()
     market.asked.clear()
-    market.pause_s = 0.15
+    market.pause_s = 0.25
     dying = chain.with_context(as_dying(chain.context)) if point != "page read" else chain
     try:
         with connect(dsn) as conn:
@@ -148,7 +148,7 @@ def test_a_killed_dask_worker(market: SlowExchange, dsn: str, tmp_path: Path) ->
     chain = Chain.over(market, dsn, tmp_path)
     job_id = chain.plan()
     market.asked.clear()
-    market.pause_s = 0.15
+    market.pause_s = 0.25
     try:
         with (
             LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]

@@ -272,3 +272,13 @@ def test_what_a_killed_platform_left_is_cleared(tmp_path: Path) -> None:
     clear_leftovers(settings)
     assert [name for name in left if (tmp_path / name).exists()] == []
     assert all((tmp_path / name).exists() for name in whole)
+
+
+def test_a_database_of_ones_own_that_is_away_is_told(tmp_path: Path) -> None:
+    """Waited for some seconds, then one line with the server's address; nothing was started."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    address = f"postgresql://me@127.0.0.1:{port}/x"
+    line = refused("up", "--data", str(tmp_path / "data"), "--port", "0", LAKEHOUSE_DATABASE_URL=address)
+    expected = rf"Error: the database has not answered for \d+ s \(.*port {port} failed: Connection refused.*\): start"
+    assert re.match(expected, line)
