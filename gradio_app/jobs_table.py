@@ -102,12 +102,13 @@ def _stages(job: Job) -> str:
 
 
 def _errors(job: Job) -> list[str]:
-    """Return what went wrong: the tickers that could not be read, each with its reason, then the job as a whole."""
+    """Return what went wrong: what could not be read, each ticker with its reason, then the job as a whole."""
     messages = job.instrument_errors
-    told = messages[:_ERRORS_SHOWN]
-    if messages:
-        count = f"{len(messages):,} of {len(job.params.get('instruments', ())):,} tickers could not be read; "
-        told.insert(0, count + ("all others are there." if job.is_over else "the others go on."))
+    failed = [f"{len(messages):,} of {len(job.params.get('instruments', ())):,} tickers"] if messages else []
+    failed += [f"{job.windows_failed:,} of {job.windows_total:,} windows"] if job.windows_failed else []
+    rest = "all else landed" if job.is_over else "the rest goes on"
+    told = [f"{' and '.join(failed)} could not be read; {rest}."] if failed else []
+    told += messages[:_ERRORS_SHOWN]
     if len(messages) > _ERRORS_SHOWN:
         told.append(f"and {len(messages) - _ERRORS_SHOWN:,} more: lakehouse jobs show {job.job_id}")
     return told + ([job.error] if job.error else [])

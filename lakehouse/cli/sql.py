@@ -15,9 +15,10 @@ import click
 import pyarrow as pa
 
 from lakehouse.cli.options import data_option
-from lakehouse.serving.lake_sql import ROW_LIMIT, run_sql
+from lakehouse.serving.lake_sql import ROW_LIMIT, TIMEOUT_S, run_sql
 from lakehouse.settings import load_settings
 
+MAX_ROWS = 10_000_000
 _UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}  # a cell must not steer the terminal
 
 
@@ -27,8 +28,14 @@ _UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)
 @click.option("--at", help="Version of the one table named, or a time (UTC), to read the tables as they were.")
 @click.option("--json", "form", flag_value="json", help="Print a JSON array of rows.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
-@click.option("--limit", type=click.IntRange(1), default=ROW_LIMIT, show_default=True, help="Most rows printed.")
-def sql(statement: str, data: Path | None, at: str | None, form: str | None, limit: int) -> None:
+@click.option(
+    "--limit", type=click.IntRange(1, MAX_ROWS), default=ROW_LIMIT, show_default=True, help="Most rows printed."
+)
+@click.option(
+    "--timeout", type=click.IntRange(1, int(TIMEOUT_S)), default=int(TIMEOUT_S), show_default=True,
+    help="Seconds after which it is stopped.",
+)  # fmt: skip
+def sql(statement: str, data: Path | None, at: str | None, form: str | None, limit: int, timeout: int) -> None:
     """
     Run one read-only SQL STATEMENT over the lake's Delta tables.
 
@@ -36,7 +43,7 @@ def sql(statement: str, data: Path | None, at: str | None, form: str | None, lim
     DESCRIBE silver.candles says what is in one; docs/dictionary.md says what it means.
     """
     lake = str(data.absolute()) if data else load_settings().lake
-    answer = run_sql(statement, lake, at=at, row_limit=limit)
+    answer = run_sql(statement, lake, at=at, row_limit=limit, timeout_s=timeout)
     {"json": _print_json, "csv": _print_csv, None: _print_table}[form](_unique(answer.rows.column_names), answer.rows)
     if answer.is_truncated:
         click.echo(f"there are more than {limit:,} rows: only these are shown (--limit)", err=True)

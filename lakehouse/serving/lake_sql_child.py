@@ -133,7 +133,7 @@ def _at(delta: DeltaTable, table: Table, at: str | None) -> DeltaTable:
     version = int(at) if at.isdigit() else _version_at(delta, table, at)
     try:
         delta.load_as_version(version)
-    except DeltaError as error:
+    except (DeltaError, OverflowError) as error:
         raise SqlRefused(f"{table.name} has no version {version}: its newest is {delta.version()}") from error
     return delta
 

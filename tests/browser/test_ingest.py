@@ -73,7 +73,7 @@ def test_the_page_says_what_failed_and_that_rows_add_up(log_in: Callable[..., Pa
     """Tickers that failed are named beside what landed, spans that were cut are told, and rows are accounted for."""
     job_id = made_job(platform)
     finish_window(platform, job_id, "landed", None)
-    finish_window(platform, job_id, "landed", None)
+    finish_window(platform, job_id, "failed", "page 3 began at row 1000, expected 1500")
     report = {
         "errors": [{"secid": "XXXX", "message": "XXXX: the exchange does not know 'XXXX'"}],
         "notes": {"SBER": "1m asked 1990-01-01..now, the exchange has 2011-12-08..2026-11-25: cut to that"},
@@ -93,7 +93,9 @@ def test_the_page_says_what_failed_and_that_rows_add_up(log_in: Callable[..., Pa
     )
     page = log_in("admin", "/ingest")
     page.click(f"tr[data-job='{job_id}']")
-    page.wait_for_selector(".lh-message:has-text('1 of 1 tickers could not be read; all others are there.')")
+    page.wait_for_selector(
+        ".lh-message:has-text('1 of 1 tickers and 1 of 2 windows could not be read; all else landed.')"
+    )
     page.wait_for_selector(".lh-message:has-text(\"XXXX: the exchange does not know 'XXXX'\")")
     page.wait_for_selector(".lh-notes:has-text('SBER: 1m asked 1990-01-01..now')")
     page.wait_for_selector(".lh-verdict:has-text('All 9,871 rows received are accounted for')")

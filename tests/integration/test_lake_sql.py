@@ -154,6 +154,8 @@ def test_time_of_the_table(lake: Path, between: list[str]) -> None:
     ("statement", "at", "message"),
     [
         ("FROM candles", "7", r"silver\.candles has no version 7: its newest is 1$"),
+        ("FROM candles", "9" * 20, r"silver\.candles has no version 9{20}: its newest is 1$"),
+        ("FROM candles", "-1", r"--at -1 is neither a version such as 12 nor a time such as 2026-03-05T18:00"),
         ("FROM candles", "1999-01-01", r"silver\.candles did not exist at 1999-01-01 00:00:00\+0000: it was made at "),
         ("FROM candles", "lately", r"--at lately is neither a version such as 12 nor a time such as 2026-03-05T18:00"),
         ("FROM candles, dim_date", "1", r"--at 1 is the version of one table, and the statement reads "
@@ -183,6 +185,13 @@ def test_a_time_that_cannot_be_read(lake: Path, statement: str, at: str, message
         ("SET enable_external_access = true", "^SET is refused"),
         ("RESET lock_configuration", "^SET is refused"),
         ("PRAGMA database_list", "^PRAGMA is refused"),
+        ("UPDATE candles SET close = 1", "^UPDATE is refused"),
+        ("MERGE INTO candles USING dim_date ON true WHEN MATCHED THEN DELETE", "^MERGE_INTO is refused"),
+        ("TRUNCATE candles", "^DELETE is refused"),
+        ("BEGIN", "^TRANSACTION is refused"),
+        ("PREPARE x AS SELECT 1", "^PREPARE is refused"),
+        ("SELECT * FROM sniff_csv('/etc/passwd')", "^the table function sniff_csv is refused"),
+        ("SELECT " + "(" * 5000 + "1" + ")" * 5000, "^Max expression depth limit of 1000 exceeded"),
         ("CALL pragma_version()", "^CALL is refused"),
         ("EXPORT DATABASE '{folder}/leak'", "^EXPORT is refused"),
         ("SELECT 1; SELECT 2", "^the text holds 2 statements"),
@@ -253,6 +262,31 @@ def test_endless_statement_is_stopped(lake: Path) -> None:
             timeout_s=2,
         )
     assert time.monotonic() - began < 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["WITH RECURSIVE t AS (SELECT 1 AS a UNION ALL SELECT a FROM t) SELECT count(*) FROM t"],
+         "^the statement took longer than 2 s and was stopped: narrow it with WHERE$"),
+        (["SELECT '\udcff'"], "^the statement is not UTF-8 text$"),
+        (["DELETE FROM candles"], "^DELETE is refused: a single SELECT"),
+        (["FROM candles", "--at", "9" * 20], r"^silver\.candles has no version 9{20}: its newest is 1$"),
+    ],
+)  # fmt: skip
+def test_hostile_statement_through_the_command(lake: Path, arguments: list[str], message: str) -> None:
+    """What never ends, writes or is no text ends the command with one line; the lake is as it was."""
+    before = sorted(path for path in lake.rglob("*") if path.is_file())
+    done = command(lake, *arguments, "--timeout", "2" if "RECURSIVE" in arguments[0] else "60")
+    assert isinstance(done.exception, LakehouseError)
+    assert re.search(message, str(done.exception))
+    assert sorted(path for path in lake.rglob("*") if path.is_file()) == before
+
+
+def test_limit_beyond_reason_is_refused(lake: Path) -> None:
+    """A limit that no program could hold is wrong usage."""
+    done = command(lake, "SELECT 1", "--limit", "9" * 25)
+    assert (done.exit_code, "is not in the range 1<=x<=10000000" in done.output) == (2, True)
 
 
 def test_large_statement_is_stopped(lake: Path) -> None:
