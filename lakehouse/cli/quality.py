@@ -68,7 +68,8 @@ def quality(secid: str | None, state: str | None, limit: int, as_json: bool, dat
     click.echo(f"In quarantine: {sum(rule.rows for rule in rules):,} rows (lakehouse quarantine lists them)")
     for rule in rules:
         click.echo(f"  {rule.table}: {rule.rule}: {rule.rows:,}")
-    click.echo("Volumes within the day: " + ", ".join(f"{count:,} dates {name}" for name, count in counts.items()))
+    differ, unproved = counts[doubts.DIFFERS], counts[doubts.NOT_PROVABLE]
+    click.echo(f"Dates whose volumes differ: {differ:,}; not provable: {unproved:,}")
     if gaps:
         Console(markup=False).print(_gap_table(gaps))
 

@@ -2,120 +2,36 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from psycopg import Connection, sql
-from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
-from lakehouse.access.sessions import mint
-from lakehouse.access.users import create_user
 from lakehouse.cli import main
-from lakehouse.database.connection import connect
-from lakehouse.database.migrate import migrate
-from lakehouse.database.runner import EmbeddedPostgres, free_port
+from lakehouse.database.runner import EmbeddedPostgres
+from tests.functions_api import Api, served_functions
 from tests.hostile_requests import REQUESTS, Hostile
 
 pytestmark = pytest.mark.postgres
-# Who came and what was refused may be written down; of all else nothing may change
-WRITTEN = {"lake.audit", "lake.login_attempt", "lake.session", "lake.step_run"}
-SCHEMAS = ("lake", "gold", "store", "public")
-
-
-@dataclass(frozen=True)
-class Api:
-    """The functions on a socket, their database, and a session of each role."""
-
-    port: int
-    dsn: str
-    conn: Connection[Any]
-    tokens: dict[str, str]
-    log: Path
-
-    def ask(self, request: Hostile) -> tuple[int, bytes]:
-        """Send a request as written, byte for byte; return the status and the body of the answer."""
-        headers = [b"Host: platform", b"Connection: close", *request.headers]
-        if request.role:
-            headers.append(b"Authorization: Bearer " + self.tokens[request.role].encode())
-        if request.body and not any(header.startswith(b"Transfer-Encoding") for header in headers):
-            headers.append(b"Content-Length: %d" % len(request.body))
-        head = b"%s %s HTTP/1.1\r\n%s\r\n\r\n" % (request.method.encode(), request.target, b"\r\n".join(headers))
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
-            connection.sendall(head + request.body)
-            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-        status, _, rest = answer.partition(b"\r\n")
-        return int(status.split()[1]), rest.partition(b"\r\n\r\n")[2]
-
-    def stored(self) -> str:
-        """Return of every table how many rows it has, and a hash of them."""
-        (names,) = self.conn.execute(
-            "SELECT array_agg(format('%%I.%%I', schemaname, tablename)) FROM pg_tables WHERE schemaname = ANY(%s)",
-            (list(SCHEMAS),),
-        ).fetchone() or ((),)
-        counts = sql.SQL(" UNION ALL ").join(
-            sql.SQL("SELECT {}, count(*), sum(hashtextextended(t::text, 0) % 1000000007) FROM {} t").format(
-                name, sql.Identifier(*name.split("."))
-            )
-            for name in sorted(set(names) - WRITTEN)
-        )
-        return "\n".join(map(str, self.conn.execute(counts).fetchall()))
 
 
 @pytest.fixture(scope="module")
 def api(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with connect(postgres.dsn) as conn:
-        conn.execute("CREATE DATABASE hostile")
-    dsn = make_conninfo(postgres.dsn, dbname="hostile")
-    migrate(dsn)
-    with connect(dsn) as conn:
-        users = [create_user(conn, role, "a long password", role) for role in ("viewer", "analyst", "admin")]
-        tokens = {user.name: mint(conn, user, dt.timedelta(hours=1)) for user in users}
-        conn.execute(
+    """The functions over a database that holds one job, which is done."""
+    with served_functions(postgres, tmp_path_factory.mktemp("hostile")) as found:
+        found.conn.execute(
             "INSERT INTO lake.job (kind, state, requested_by, params, started_at, planned_at, finished_at)"
             " VALUES ('ingest', 'done', 'anna', %s, now(), now(), now())",
             (Jsonb({"instruments": ["SBER"]}),),
         )
-    folder, port = tmp_path_factory.mktemp("hostile"), free_port()
-    environment = {
-        **os.environ,
-        **{"LAKEHOUSE_DATABASE_URL": dsn, "LAKEHOUSE_DATA_DIR": str(folder), "LAKEHOUSE_PORT": str(port)},
-    }
-    command = [sys.executable, "-m", "functions.embedded", "api"]
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
-    ):
-        try:
-            wait_for(port, process)
-            with connect(dsn) as conn:
-                yield Api(port, dsn, conn, tokens, folder / "log")
-        finally:
-            process.terminate()
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until somebody listens on *port*."""
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail(f"the functions did not listen (exit code {process.poll()})")
+        yield found
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=str)

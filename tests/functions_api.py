@@ -1,0 +1,113 @@
+"""The functions on a socket, asked byte for byte."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import Connection, sql
+from psycopg.conninfo import make_conninfo
+
+from lakehouse.access.sessions import mint
+from lakehouse.access.users import create_user
+from lakehouse.database.connection import connect
+from lakehouse.database.migrate import migrate
+from lakehouse.database.runner import EmbeddedPostgres, free_port
+from tests.hostile_requests import Hostile
+
+# Who came and what was refused may be written down; of all else nothing may change
+WRITTEN = {"lake.audit", "lake.login_attempt", "lake.session", "lake.step_run"}
+SCHEMAS = ("lake", "gold", "store", "public")
+
+
+@dataclass(frozen=True)
+class Api:
+    """The functions on a socket, their database, and a session of each role."""
+
+    port: int
+    dsn: str
+    conn: Connection[Any]
+    tokens: dict[str, str]
+    log: Path
+    process_id: int
+
+    def ask(self, request: Hostile) -> tuple[int, bytes]:
+        """Send a request as written, byte for byte; return the status and the body of the answer."""
+        headers = [b"Host: platform", b"Connection: close", *request.headers]
+        if request.role:
+            headers.append(b"Authorization: Bearer " + self.tokens[request.role].encode())
+        if request.body and not any(header.startswith(b"Transfer-Encoding") for header in headers):
+            headers.append(b"Content-Length: %d" % len(request.body))
+        head = b"%s %s HTTP/1.1\r\n%s\r\n\r\n" % (request.method.encode(), request.target, b"\r\n".join(headers))
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+            connection.sendall(head + request.body)
+            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        status, _, rest = answer.partition(b"\r\n")
+        return int(status.split()[1]), rest.partition(b"\r\n\r\n")[2]
+
+    def stored(self) -> str:
+        """Return of every table how many rows it has, and a hash of them."""
+        (names,) = self.conn.execute(
+            "SELECT array_agg(format('%%I.%%I', schemaname, tablename)) FROM pg_tables WHERE schemaname = ANY(%s)",
+            (list(SCHEMAS),),
+        ).fetchone() or ((),)
+        counts = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT {}, count(*), sum(hashtextextended(t::text, 0) % 1000000007) FROM {} t").format(
+                name, sql.Identifier(*name.split("."))
+            )
+            for name in sorted(set(names) - WRITTEN)
+        )
+        return "\n".join(map(str, self.conn.execute(counts).fetchall()))
+
+
+@contextmanager
+def served_functions(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Api]:
+    """Run the functions, as a process, over a new database with a user of each role."""
+    name = f"functions_{uuid.uuid4().hex}"
+    with connect(postgres.dsn) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    dsn = make_conninfo(postgres.dsn, dbname=name)
+    migrate(dsn)
+    with connect(dsn) as conn:
+        users = [create_user(conn, role, "a long password", role) for role in ("viewer", "analyst", "admin")]
+        tokens = {user.name: mint(conn, user, dt.timedelta(hours=1)) for user in users}
+    port = free_port()
+    environment = {
+        **os.environ,
+        **{"LAKEHOUSE_DATABASE_URL": dsn, "LAKEHOUSE_DATA_DIR": str(folder), "LAKEHOUSE_PORT": str(port)},
+    }
+    command = [sys.executable, "-m", "functions.embedded", "api"]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
+    ):
+        try:
+            wait_for(port, process)
+            with connect(dsn) as conn:
+                yield Api(port, dsn, conn, tokens, folder / "log", process.pid)
+        finally:
+            process.terminate()
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until somebody listens on *port*."""
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail(f"the functions did not listen (exit code {process.poll()})")

@@ -1,0 +1,206 @@
+"""What the API and the command line tell of jobs and of the data's quality."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from lakehouse.cli import main
+from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.jobs import queue
+from tests.functions_api import Api, served_functions
+from tests.hostile_requests import Hostile
+
+pytestmark = pytest.mark.postgres
+ERROR = "XXXX: the exchange does not know 'XXXX': use its SECID, such as SBER, T or RU000A0JX0J2"
+COUNTS = {"received": 10, "accepted": 7, "unchanged": 1, "revised": 1, "outranked": 0, "quarantined": 1, "vanished": 0}
+ADDED = "All 10 rows received are accounted for: received = accepted + unchanged + revised + outranked + quarantined"
+
+
+@pytest.fixture(scope="module")
+def api(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The functions over a job that failed in part, rows in quarantine and dates in doubt."""
+    with served_functions(postgres, tmp_path_factory.mktemp("functions")) as found:
+        make_quality(found.conn)
+        yield found
+
+
+@pytest.fixture
+def job_id(api: Api) -> int:
+    """A job of two tickers of which one is unknown, over; one of its merges is on record."""
+    row = api.conn.execute(
+        """
+        INSERT INTO lake.job (kind, state, requested_by, params, report, started_at, planned_at, finished_at)
+        VALUES ('ingest', 'failed', 'anna', %s, %s, now(), now(), now()) RETURNING job_id
+        """,
+        (
+            Jsonb({"instruments": ["SBER", "XXXX"], "timeframes": ["1d"]}),
+            Jsonb({"errors": [{"secid": "XXXX", "message": ERROR}], "notes": {"SBER": "1d asked from the start"}}),
+        ),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.fixture
+def merged(api: Api) -> Iterator[None]:
+    """A merge that ran meanwhile, and of all times."""
+    api.conn.execute(
+        "INSERT INTO lake.step_run (run_id, step, started_at, report) VALUES ('silver-1', 'silver', now(), %s)",
+        (Jsonb({"tables": {"silver.candles": COUNTS}}),),
+    )
+    api.conn.execute("UPDATE lake.step_run SET started_at = '2020-01-01Z'")
+    yield
+    api.conn.execute("DELETE FROM lake.step_run")
+
+
+def make_quality(conn: Connection[Any]) -> None:
+    for number in range(3):
+        conn.execute(
+            "INSERT INTO lake.quarantine VALUES (%s, 'silver.candles', 'stock', 'shares', 'TQBR', 'SBER', '1d',"
+            " 'high below low', %s, '2026-01-05 10:00Z')",
+            (f"iss/x#1.{number}", '{"high": [1, 2]}'),
+        )
+    conn.execute("INSERT INTO lake.quarantine_count VALUES ('silver.candles', 'high below low', 3)")
+    conn.execute(
+        "INSERT INTO lake.volume_gap (engine, market, board, secid, timeframe, trade_date, state, measure, day_volume,"
+        " intraday_volume, object_key) VALUES ('stock', 'shares', 'TQBR', 'SBER', '1m', '2026-01-05', 'differs',"
+        " 'volume', 1000, 900, 'iss/x')"
+    )
+
+
+def ask(api: Api, method: str, target: str) -> Any:
+    status, body = api.ask(Hostile(method, target.encode(), 200, "", headers=(b"Content-Type: application/json",)))
+    return status, json.loads(body)
+
+
+def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], api: Api, *arguments: str) -> Any:
+    """Run a command against the API's database; return how it ended and what it printed."""
+    monkeypatch.setenv("LAKEHOUSE_DATABASE_URL", api.dsn)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "argv", ["lakehouse", *arguments])
+    ended: Any = 0
+    try:
+        main()
+    except SystemExit as error:
+        ended = error.code
+    said = capsys.readouterr()
+    return ended, said.out, said.err
+
+
+@pytest.mark.usefixtures("merged")
+def test_the_api_says_what_failed_and_that_rows_add_up(api: Api, job_id: int) -> None:
+    """One job's document names what failed and what to do, what was cut, and what became of every row."""
+    status, job = ask(api, "GET", f"/v1/jobs/{job_id}")
+    assert status == 200
+    assert job["report"]["errors"] == [{"secid": "XXXX", "message": ERROR}]
+    assert job["report"]["notes"] == {"SBER": "1d asked from the start"}
+    assert job["why_failed"] == (
+        f"1 of 2 instruments failed: {ERROR}; all else landed. See `lakehouse jobs show {job_id}`, then: "
+        f"lakehouse jobs retry {job_id}"
+    )
+    assert job["conservation"] == [{"table": "silver.candles", **COUNTS, "adds_up": True}]
+    assert job["verdict"] == ADDED
+
+
+def test_the_api_retries_what_failed(api: Api, job_id: int) -> None:
+    """The job goes on with the ticker that failed; a second retry finds nothing."""
+    assert ask(api, "POST", f"/v1/jobs/{job_id}/retry") == (202, {"job_id": job_id, "state": "running"})
+    job = queue.job(api.conn, job_id)
+    assert job is not None
+    assert (job.state, job.report["again"]) == ("running", ["XXXX"])
+    assert ask(api, "POST", f"/v1/jobs/{job_id}/retry") == (
+        400,
+        {"code": "bad_input", "message": f"nothing of job {job_id} failed: nothing to retry"},
+    )
+
+
+def test_the_api_lists_the_quarantine_in_pages(api: Api) -> None:
+    """Rule, payload and Bronze reference of each row, once over all pages."""
+    sources, target = [], "/v1/quarantine?limit=2&table=silver.candles&secid=SBER&rule=high%20below%20low"
+    _, page = ask(api, "GET", target)
+    sources += [row["source"] for row in page["rows"]]
+    _, rest = ask(api, "GET", f"{target}&token={page['next']}")
+    sources += [row["source"] for row in rest["rows"]]
+    assert (sources, rest["next"]) == (["iss/x#1.0", "iss/x#1.1", "iss/x#1.2"], None)
+    assert page["rows"][0] == {
+        **{"table": "silver.candles", "engine": "stock", "market": "shares", "board": "TQBR", "secid": "SBER"},
+        **{"timeframe": "1d", "rule": "high below low", "payload": '{"high": [1, 2]}', "source": "iss/x#1.0"},
+        "fetched_at": "2026-01-05T10:00:00Z",
+    }
+    assert ask(api, "GET", "/v1/quarantine?secid=GAZP") == (200, {"rows": [], "next": None})
+
+
+def test_the_api_tells_the_quality(api: Api) -> None:
+    """Rows in quarantine by rule, and dates that do not add up, of one ticker and state if asked."""
+    _, found = ask(api, "GET", "/v1/quality")
+    assert found["quarantine"] == [{"table": "silver.candles", "rule": "high below low", "rows": 3}]
+    assert found["volume_counts"] == {"differs": 1, "not provable": 0}
+    assert [(gap["trade_date"], gap["day_volume"]) for gap in found["volume_gaps"]] == [("2026-01-05", 1000.0)]
+    for filter_ in ("secid=GAZP", "state=not%20provable"):
+        assert ask(api, "GET", f"/v1/quality?{filter_}")[1]["volume_gaps"] == []
+
+
+@pytest.mark.usefixtures("merged")
+def test_the_command_shows_a_job_whole(
+    api: Api, job_id: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`jobs show` holds what the API holds; `jobs` shows what failed beside the job."""
+    ended, out, _ = told(monkeypatch, capsys, api, "jobs", "show", str(job_id))
+    job = json.loads(out)
+    assert (ended, job["verdict"], job["conservation"][0]["adds_up"]) == (0, ADDED, True)
+    assert job["why_failed"].startswith("1 of 2 instruments failed: XXXX: ")
+    assert "1 of 2 instruments failed: XXXX" in told(monkeypatch, capsys, api, "jobs")[1]
+
+
+def test_the_command_lists_the_quarantine(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rule, payload, Bronze reference and when, for people and for programs; how many there are, beside."""
+    ended, out, err = told(monkeypatch, capsys, api, "quarantine", "--limit", "2")
+    assert ended == 0
+    for text in (
+        "2026-01-05 10:00:00",
+        "silver.candles",
+        "SBER TQBR 1d",
+        "high below low",
+        '{"high": [1, 2]}',
+        "iss/x#1.0",
+    ):
+        assert text in out
+    assert err == "3 rows are in quarantine, 2 of them shown (--limit)\n"
+    _, out, _ = told(monkeypatch, capsys, api, "quarantine", "--json", "--secid", "SBER", "--table", "candles")
+    assert [row["source"] for row in json.loads(out)] == ["iss/x#1.0", "iss/x#1.1", "iss/x#1.2"]
+
+
+def test_the_command_tells_the_quality(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Counts by rule, and the dates in doubt with both volumes."""
+    ended, out, _ = told(monkeypatch, capsys, api, "quality")
+    lines = out.splitlines()
+    assert ended == 0
+    assert lines[:3] == [
+        "In quarantine: 3 rows (lakehouse quarantine lists them)",
+        "  silver.candles: high below low: 3",
+        "Dates whose volumes differ: 1; not provable: 0",
+    ]
+    assert " ".join(lines[4].split()) == "2026-01-05 SBER TQBR 1m differs volume 1,000 900"
+    found = json.loads(told(monkeypatch, capsys, api, "quality", "--json", "--state", "not provable")[1])
+    assert found["volume_gaps"] == []
+
+
+def test_a_page_of_the_functions_needs_no_delta(api: Api, tmp_path: Path) -> None:
+    """What a process that serves the functions has loaded holds no reader of Delta and no Arrow."""
+    maps = Path(f"/proc/{api.process_id}/maps")
+    if not maps.exists():
+        pytest.skip("there is no /proc here")
+    assert ask(api, "GET", "/v1/quarantine")[0] == 200
+    assert not any(name in maps.read_text() for name in ("pyarrow", "deltalake", "polars"))
