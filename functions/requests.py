@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
+from unicodedata import category
 
 from chalice.app import Request
 from psycopg import Connection
@@ -76,7 +77,7 @@ def text_of(request: Request, name: str, default: str | None = None) -> str:
     text = str(found[0])
     if len(text) > MAX_PARAMETER_CHARACTERS:
         raise BadInput(f"the parameter {name} is longer than {MAX_PARAMETER_CHARACTERS:,} characters")
-    if not text.isprintable():
+    if any(category(character) in ("Cc", "Cs") for character in text):
         raise BadInput(f"the parameter {name} holds characters that cannot be printed: {_shown(text)}")
     return text
 

@@ -54,7 +54,12 @@ def test_there_are_a_hundred_of_them() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    [b"/v1/instruments?q=%ff%fe", b"/v1/instruments?q='%3Bdrop%20table%20lake.job%3B--", b"/v1/instruments?q=%25_"],
+    [
+        b"/v1/instruments?q=%ff%fe",
+        b"/v1/instruments?q='%3Bdrop%20table%20lake.job%3B--",
+        b"/v1/instruments?q=%25_",
+        b"/v1/instruments?q=%C2%A0x%E2%80%8B",
+    ],
 )
 def test_a_search_for_anything_is_a_search(api: Api, target: bytes) -> None:
     """Text that is no name finds nothing, and is run as nothing else."""
