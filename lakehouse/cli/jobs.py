@@ -54,7 +54,12 @@ def ingest(
     wait: bool,
     data: Path | None,
 ) -> None:
-    """Read candles of SECID... from the exchange, all the way to PostgreSQL."""
+    """
+    Read candles of SECID... from the exchange, all the way to PostgreSQL.
+
+    SECID stands for its primary board. SECID@BOARD reads another one: its candles are in silver.candles (lakehouse
+    sql), while charts and the API show the primary board.
+    """
     document = {
         "instruments": list(secids),
         "timeframes": list(timeframes),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,36 @@ def test_the_command_shows_a_job_whole(
     assert (ended, job["verdict"], job["conservation"][0]["adds_up"]) == (0, ADDED, True)
     assert job["why_failed"].startswith("1 of 2 instruments failed: XXXX: ")
     assert "1 of 2 instruments failed: XXXX" in told(monkeypatch, capsys, api, "jobs")[1]
+
+
+def test_ingest_says_what_failed_what_was_cut_and_that_rows_add_up(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It waits for the job, prints what landed and its notes, and ends with 1 and one line when a ticker failed."""
+    before = {job.job_id for job in queue.jobs(api.conn)}
+
+    def finish() -> None:
+        while not (new := {job.job_id for job in queue.jobs(api.conn)} - before):
+            time.sleep(0.05)
+        report = {"errors": [{"secid": "XXXX", "message": ERROR}], "notes": {"SBER": "1d asked till 1990-01-01"}}
+        api.conn.execute(
+            "UPDATE lake.job SET state = 'failed', report = %s, started_at = now(), planned_at = now(),"
+            " finished_at = now() WHERE job_id = %s",
+            (Jsonb(report), new.pop()),
+        )
+
+    worker = threading.Thread(target=finish)
+    worker.start()
+    ended, out, err = told(monkeypatch, capsys, api, "ingest", "SBER", "XXXX")
+    worker.join()
+    job_id = max(job.job_id for job in queue.jobs(api.conn))
+    assert ended == 1
+    assert out.splitlines() == [f"job {job_id} failed: 0 windows, 0 pages, 0 rows", "SBER: 1d asked till 1990-01-01"]
+    assert err.splitlines() == [
+        f"job {job_id} is queued",
+        f"Error: 1 of 2 instruments failed: {ERROR}; all else landed. See `lakehouse jobs show {job_id}`, then: "
+        f"lakehouse jobs retry {job_id}",
+    ]
 
 
 def test_the_command_lists_the_quarantine(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lakehouse.database.connection import connect
 from lakehouse.iss.client import Patience
 from lakehouse.jobs import queue, retrying
 from lakehouse.jobs.fetching import fetch_batch, plan_ingest
-from tests.exchange import candle, days
+from tests.exchange import candle, days, minutes
 from tests.served_exchange import Document, ServedExchange, block, served
 
 pytestmark = pytest.mark.postgres
@@ -174,6 +175,34 @@ def test_a_window_read_again_with_fewer_rows_takes_nothing_back(chain: Chain) ->
     ids = [window.window_id for window in queue.windows(chain.conn, job_id)]
     fetch_batch(chain.context, job_id, ids)
     assert (chain.job(job_id).pages, chain.job(job_id).rows) == (80, 40_000)
+
+
+def test_progress_never_goes_backwards_while_a_window_is_read_twice(chain: Chain) -> None:
+    """Seen at every request of a run whose pages do not add up at first, done, pages and rows only grow."""
+    chain.exchange.candles[1] = minutes(T("2024-03-18T07:00"), 1200)
+    shown: list[tuple[int, int, int]] = []
+    broken: list[str] = []
+    job_id = chain.submit("SBER", timeframes=["1m"])
+    chain.work("ingest")
+
+    def lose_a_row_once(path: str, asked: Mapping[str, str], document: Document) -> Document:
+        job = chain.job(job_id)
+        shown.append((job.windows_done, job.pages, job.rows))
+        if "candles" in document and int(asked["start"]) > 900 and not broken:
+            broken.append(path)
+            rows = document["candles"]["data"]
+            return {"candles": {**document["candles"], "data": rows[:3] + rows[5:]}}
+        return document
+
+    chain.exchange.fault = lose_a_row_once
+    chain.work("fetch")
+    chain.publish()
+    job = chain.job(job_id)
+    shown.append((job.windows_done, job.pages, job.rows))
+    assert job.state == "done"
+    assert broken
+    assert shown == sorted(shown)
+    assert all(one <= other for before, after in pairwise(shown) for one, other in zip(before, after, strict=True))
 
 
 def test_a_message_of_a_dead_worker_is_taken_up_again(chain: Chain) -> None:
