@@ -18,8 +18,8 @@ from functions import context
 from functions.app import app, fetch, ingest_step, landed
 from functions.host import wsgi_app
 from lakehouse.database.outage import connect_patiently
-from lakehouse.jobs.consumer import consume
-from lakehouse.jobs.recovery import recover
+from lakehouse.jobs.consumer import Step, consume
+from lakehouse.jobs.recovery import on_a_disk, recover
 from lakehouse.lifeline import end_with_parent
 from lakehouse.logs import configure_logs
 from lakehouse.market.errors import LakehouseError
@@ -43,16 +43,12 @@ def run_worker() -> None:
     """Take up what a worker that died left, then serve the queue `io` until told to stop."""
     with connect_patiently(context.dsn(), "lakehouse_app") as conn:
         recover(conn, context.fetching().store())
-    consume(
-        context.dsn(),
-        "io",
-        {
-            "ingest": lambda message: ingest_step(queue_event(message), None),
-            "fetch": lambda message: fetch(queue_event(message), None),
-            "landed": lambda message: landed(storage_event("lakehouse-bronze", message["object_key"]), None),
-        },
-        CONCURRENCY,
-    )
+    steps: dict[str, Step] = {
+        "ingest": lambda message: ingest_step(queue_event(message), None),
+        "fetch": lambda message: fetch(queue_event(message), None),
+        "landed": lambda message: landed(storage_event("lakehouse-bronze", message["object_key"]), None),
+    }
+    consume(context.dsn(), "io", on_a_disk(steps, context.settings().data_dir), CONCURRENCY)
 
 
 def run_api() -> None:

@@ -213,7 +213,7 @@ def kill_session(leader: int) -> None:
             continue
 
 
-def until(is_so: Callable[[], Any], within_s: float = 300, every_s: float = 0.02) -> Any:
+def until(is_so: Callable[[], Any], within_s: float = 400, every_s: float = 0.02) -> Any:
     """Return what *is_so* returns once that is true; fail when it is not in time."""
     end = time.monotonic() + within_s
     while not (found := is_so()):

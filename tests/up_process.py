@@ -59,7 +59,7 @@ class UpProcess:
     def start(self) -> None:
         """Start it, and return when it is ready."""
         process = self.begin()
-        until(lambda: "Stop:     Ctrl-C" in self.said() or process.poll() is not None, 180, 0.1)
+        until(lambda: "Stop:     Ctrl-C" in self.said() or process.poll() is not None, 400, 0.1)
         if process.poll() is not None:
             raise AssertionError(f"up ended with {process.returncode}: {self.said()}")
 
@@ -142,7 +142,7 @@ class UpProcess:
         with connect(self.dsn) as conn:
             return queue.submit_ingest(conn, queue.IngestRequest.parse({**REQUEST, **request}), "test")
 
-    def finished(self, job_id: int, within_s: float = 240) -> queue.Job:
+    def finished(self, job_id: int, within_s: float = 900) -> queue.Job:
         """Return the job when it is over and no message is left."""
 
         def over() -> queue.Job | None:

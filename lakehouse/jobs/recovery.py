@@ -1,7 +1,9 @@
-"""What a worker does before it takes messages: it finds what those before it left undone."""
+"""What a worker does against what may befall it: those before it that died, and a full disk."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -10,7 +12,9 @@ from psycopg.rows import dict_row
 
 from lakehouse.bronze.reconcile import Reconciled, reconcile
 from lakehouse.bronze.window import format_from
+from lakehouse.jobs.consumer import Step
 from lakehouse.jobs.queue import enqueue
+from lakehouse.storage.space import naming_full_disk
 from lakehouse.storage.store import Store
 
 log = structlog.get_logger()
@@ -29,6 +33,19 @@ def recover(conn: Connection[Any], store: Store) -> Reconciled:
     if found.recorded or windows:
         log.warning("jobs.recovered", objects=len(found.recorded), windows=windows)
     return found
+
+
+def on_a_disk(steps: Mapping[str, Step], folder: Path) -> dict[str, Step]:
+    """Return steps that say in one line that the disk of *folder* is full, when that is why they fail."""
+    return {name: _on_a_disk(name, step, folder) for name, step in steps.items()}
+
+
+def _on_a_disk(name: str, step: Step, folder: Path) -> Step:
+    def run(arguments: dict[str, Any]) -> None:
+        with naming_full_disk(f"{name} cannot write", folder):
+            step(arguments)
+
+    return run
 
 
 def _land_windows(conn: Connection[Any]) -> int:

@@ -18,12 +18,13 @@ import structlog
 from lakehouse.engines.spark import start_spark
 from lakehouse.jobs import merging
 from lakehouse.jobs.consumer import Step, consume
+from lakehouse.jobs.recovery import on_a_disk
 from lakehouse.lifeline import end_with_parent
 from lakehouse.logs import configure_logs
 from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.silver.merge import ensure_silver
-from lakehouse.storage.space import DiskFull, is_full
+from lakehouse.storage.space import naming_full_disk
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -38,7 +39,7 @@ def run(settings: Settings) -> None:
     dsn = settings.database_url.get_secret_value()
     data = Path(settings.data_dir)
     spark = start_spark(settings.spark_master, work_dir=_emptied(data / "spark"))
-    place = merging.Lakeside(spark, dsn, settings.bronze_location, settings.lake)
+    place = merging.Lakeside(spark, dsn, settings.bronze_location, settings.lake, settings.bronze_options)
     steps: dict[str, Step] = {
         "merge": lambda _: merging.merge(place),
         "publish": lambda _: merging.publish(place),
@@ -48,7 +49,7 @@ def run(settings: Settings) -> None:
         with naming_full_disk("Silver's tables cannot be made", data):
             ensure_silver(spark, settings.lake)
         log.info("jobs.spark_ready", master=settings.spark_master)
-        consume(dsn, "spark", {name: _naming_full_disk(name, step, data) for name, step in steps.items()})
+        consume(dsn, "spark", on_a_disk(steps, data))
     spark.stop()
 
 
@@ -76,25 +77,6 @@ def ending_with_jvm(spark: SparkSession) -> Iterator[None]:
         yield
     finally:
         is_over.set()
-
-
-@contextlib.contextmanager
-def naming_full_disk(what: str, data: Path) -> Iterator[None]:
-    """Raise DiskFull, which names the folder, for whatever a full disk makes fail in the block."""
-    try:
-        yield
-    except Exception as error:
-        if is_full(error):
-            raise DiskFull.of(what, data) from error
-        raise
-
-
-def _naming_full_disk(name: str, step: Step, data: Path) -> Step:
-    def run(arguments: dict[str, Any]) -> None:
-        with naming_full_disk(f"{name} cannot write", data):
-            step(arguments)
-
-    return run
 
 
 def _emptied(folder: Path) -> Path:

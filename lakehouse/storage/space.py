@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lakehouse.market.errors import LakehouseError
@@ -22,6 +24,19 @@ class DiskFull(LakehouseError):
             f"{what}: no space left in {folder} ({human_size(free_bytes(folder))} free); make room there, "
             "then what failed is done again by: lakehouse jobs retry --failed"
         )
+
+
+@contextmanager
+def naming_full_disk(what: str, folder: Path) -> Iterator[None]:
+    """Raise DiskFull, which names the folder, for whatever a full disk makes fail in the block."""
+    try:
+        yield
+    except DiskFull:
+        raise
+    except Exception as error:
+        if is_full(error):
+            raise DiskFull.of(what, folder) from error
+        raise
 
 
 def free_bytes(folder: Path) -> int:

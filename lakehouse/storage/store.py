@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlparse
 
 import obstore
@@ -15,7 +15,10 @@ from obstore.store import LocalStore, S3Store
 
 from lakehouse.market.errors import LakehouseError
 from lakehouse.storage.folder import UNFINISHED, Found, walk
+from lakehouse.storage.s3 import PATIENCE_S, open_bucket, persist
 from lakehouse.storage.space import DiskFull, is_full
+
+T = TypeVar("T")
 
 
 class ObjectTooLarge(LakehouseError):
@@ -27,34 +30,44 @@ class Store:
     """
     An object store at *url*: a folder (path or ``file://``), or ``s3://bucket/prefix``.
 
-    *options* are obstore's S3 options (endpoint, access_key_id, ...). Pickles by address, so a worker elsewhere opens
-    it anew.
+    *options* say how S3 is reached (`storage.s3.open_bucket`), and *patience_s* how long one that is away is waited
+    for. Pickles by address, so a worker elsewhere opens it anew.
+
+    Every act on S3 raises StoreRefused at once if there is no such bucket or the credentials are not taken, and
+    StoreUnavailable when patience ends.
     """
 
     url: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds a secret
+    patience_s: float = PATIENCE_S
 
     @cached_property
     def _store(self) -> LocalStore | S3Store:
-        if self.folder is not None:
-            return LocalStore(self.folder, mkdir=True)
-        parts = urlparse(self.url)
-        return S3Store(parts.netloc, prefix=parts.path.strip("/") or None, **self.options)
+        return open_bucket(self.url, self.options) if self.folder is None else LocalStore(self.folder, mkdir=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"url": self.url, "options": dict(self.options)}
+        return {"url": self.url, "options": dict(self.options), "patience_s": self.patience_s}
 
     def put(self, key: str, body: bytes) -> bool:
         """
         Write *body* under *key* unless there is such an object; return whether it was written. Atomic.
 
+        When S3 went away meanwhile, an equal object counts as written: the try that was cut short may have been it.
+
         Raises:
             DiskFull: if a folder's disk is full; there is no such object then.
         """
-        try:
+        tries = 0
+
+        def write() -> None:
+            nonlocal tries
+            tries += 1
             obstore.put(self._store, key, body, mode="create")
+
+        try:
+            self._persist(write, f"write {key} to")
         except AlreadyExistsError:
-            return False
+            return tries > 1 and self.get(key) == body
         except (OSError, BaseError) as error:
             if self.folder is not None and is_full(error):
                 raise DiskFull.of(f"cannot write {key}", self.folder) from error
@@ -78,15 +91,22 @@ class Store:
 
     def get(self, key: str, most: int | None = None) -> bytes:
         """Return the body of *key*; raise FileNotFoundError without one, ObjectTooLarge above *most* bytes if given."""
-        found = obstore.get(self._store, key)
-        if most is not None and found.meta["size"] > most:
-            raise ObjectTooLarge(f"{key} has {found.meta['size']:,} bytes, at most {most:,} are read")
-        return bytes(found.bytes())
+
+        def read() -> bytes:
+            found = obstore.get(self._store, key)
+            if most is not None and found.meta["size"] > most:
+                raise ObjectTooLarge(f"{key} has {found.meta['size']:,} bytes, at most {most:,} are read")
+            return bytes(found.bytes())
+
+        try:
+            return self._persist(read, f"read {key} of")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{self.url} has no object {key}") from error
 
     def exists(self, key: str) -> bool:
         """Return whether there is an object *key*."""
         try:
-            obstore.head(self._store, key)
+            self._persist(lambda: self._look(key), f"look for {key} in")
         except FileNotFoundError:
             return False
         return True
@@ -96,15 +116,32 @@ class Store:
         if self.folder is not None:
             yield from sorted(found.key for found in walk(self.folder, prefix.rstrip("/")) if not found.stranger)
             return
-        chunks = obstore.list(self._store, prefix=prefix or None)
-        yield from sorted(item["path"] for chunk in chunks for item in chunk)
+        yield from sorted(self._persist(lambda: self._keys(prefix), f"list {prefix or 'all'} of"))
 
     def strangers(self, prefix: str = "") -> Iterator[Found]:
         """Yield what lies under *prefix* in a folder and can be no object: links, pipes, names that are not UTF-8."""
         if self.folder is not None:
             yield from sorted(found for found in walk(self.folder, prefix.rstrip("/")) if found.stranger)
 
+    def _persist(self, act: Callable[[], T], what: str) -> T:
+        if self.folder is not None:
+            return act()
+        return persist(act, what, f"{self.url} at {self.options.get('endpoint') or 'AWS'}", self.patience_s)
 
-def open_store(url: str, options: Mapping[str, Any] | None = None) -> Store:
+    def _look(self, key: str) -> None:
+        try:
+            obstore.head(self._store, key)
+        except FileNotFoundError:
+            if self.folder is None:
+                # The answer to HEAD has no body, so it does not tell a missing object from a missing bucket
+                obstore.get(self._store, key)
+            raise
+
+    def _keys(self, prefix: str) -> Sequence[str]:
+        chunks = obstore.list(self._store, prefix=prefix or None)
+        return [item["path"] for chunk in chunks for item in chunk]
+
+
+def open_store(url: str, options: Mapping[str, str] | None = None, patience_s: float = PATIENCE_S) -> Store:
     """Return the store at *url*; a folder is made when it is first used."""
-    return Store(url, dict(options or {}))
+    return Store(url, dict(options or {}), patience_s)
