@@ -58,7 +58,7 @@ def states(timeframe: str, first: str, till: str, moscow: str) -> list[tuple[str
     ],
 )
 def test_day_forms_then_is_provisional_then_final(moscow: str, state: str, due: str) -> None:
-    """A trading day forms, hour by hour, until its evening session is shown to the end; then it settles for four hours."""
+    """A trading day forms, hour by hour, until its evening session is shown; then it settles for four hours."""
     assert states("1m", "2024-03-20", "2024-03-20", moscow) == [("2024-03-20", "2024-03-20", state, due)]
 
 
