@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -432,6 +433,14 @@ def test_a_fault_of_an_unknown_kind_cannot_be_made() -> None:
     """A test that orders what does not exist is told so at once."""
     with pytest.raises(BadInput, match="kind is 'rain': expected one of reset, time_out"):
         Fault("rain")
+
+
+def test_every_kind_is_documented() -> None:
+    """What the simulator can do wrong is in its page of the documentation, and nothing else is."""
+    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text()
+    table = page[page.index("| kind |") :]
+    told = {kind for row in re.findall("^\\| (`.*?) \\|", table, re.MULTILINE) for kind in re.findall("`(.*?)`", row)}
+    assert told == set(KINDS)
 
 
 @pytest.mark.parametrize("text", ["7", "7:often", "x:0.2", "7:1.5"])
