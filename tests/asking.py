@@ -79,9 +79,10 @@ class Arrivals:
         """Return how many requests came in the busiest second, wherever it begins."""
         return max(bisect.bisect_left(self.at, begin + 1) - number for number, begin in enumerate(self.at))
 
-    def within(self, seconds: float) -> int:
-        """Return how many requests came in the first *seconds*."""
-        return bisect.bisect_right(self.at, self.at[0] + seconds)
+    def within(self, seconds: float, after_s: float = 0) -> int:
+        """Return how many requests came in *seconds*, counted from *after_s* after the first."""
+        begin = self.at[0] + after_s
+        return bisect.bisect_right(self.at, begin + seconds) - bisect.bisect_left(self.at, begin)
 
 
 @contextmanager

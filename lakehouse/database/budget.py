@@ -4,7 +4,7 @@ One polite budget for the requests of all workers of all processes.
 Slots stand one interval apart, without burst (GCRA in the one row of lake.request_budget, by the database's clock).
 A worker first needs one of the few leases, which bound the requests in flight, and gets it and the next slot in the
 same short transaction; then it waits for its slot without holding anything. Workers of one process that ask at once
-share that transaction. A slot that was not used within its interval is dropped: a late worker takes another.
+share that transaction. A slot that was not used early in its interval is dropped: a late worker takes another.
 A lease ends with the connection of its process, and in any case when it expires.
 
 When the database goes away, nobody asks: who wants a slot waits until it is back, within bounds. The slots of before
@@ -37,6 +37,8 @@ from lakehouse.database.outage import OUTAGE_S, DatabaseAway, SharedConnection
 _LEASE_S = 60
 # A server that was started again cannot tell whose processes live: for so long they may take their leases over
 _TAKE_OVER_S = 5
+# The first part of a slot: what is let go at its end arrives within the next one, where the exchange counts
+_USABLE, _SHORTEST_S = 0.5, 0.005
 _AT_ONCE = 16  # slots reserved by one update, at most
 _POLL_S = (0.01, 0.04)  # between two looks for a free lease
 # A slot further ahead than this was not queued for: the database's clock went back
@@ -119,7 +121,7 @@ class _Ledger:
         self._held: set[uuid.UUID] = set()
         self._shared = SharedConnection(dsn, patience_s=patience_s, on_open=partial(_take_over, self._held))
         weakref.finalize(self, self._shared.close)
-        self._interval_s = interval_s
+        self._usable_s = min(interval_s, max(_USABLE * interval_s, _SHORTEST_S))
         longest_queue_s = max(_LONGEST_QUEUE_S, _LONGEST_QUEUE_SLOTS * interval_s)
         self._values = {
             "interval": interval_s,
@@ -171,7 +173,7 @@ class _Ledger:
     def _slot(self, begins: float, begun: float) -> _Slot:
         # The database looked at its clock somewhere between, so the slot is narrowed by that much. The clocks are
         # compared anew each time: ours stands still while a laptop sleeps.
-        return _Slot(begun, max(begins + self._interval_s, begun + self._interval_s / 2))
+        return _Slot(begun, max(begins + self._usable_s, begun + self._usable_s / 2))
 
 
 def _take_over(held: set[uuid.UUID], conn: Connection[Any]) -> None:

@@ -70,14 +70,14 @@ def test_sixteen_workers_use_one_budget(dsn: str, is_one_killed: bool) -> None:
     seconds = seeds(5, 60)
     with recording(latency_s=0.1) as (url, arrivals):
         run = {"rate_per_s": RATE_PER_S, "in_flight": IN_FLIGHT, "processes": PROCESSES}
-        with asking(url, dsn, **run, seconds=seconds) as processes:
+        with asking(url, dsn, **run, seconds=seconds + 1) as processes:
             if is_one_killed:
                 time.sleep(seconds / 2)
                 processes[0].kill()
             ended = [process.wait(seconds + 60) for process in processes]
     assert ended == [-9 if is_one_killed else 0, 0, 0, 0]
     assert arrivals.busiest_second() <= RATE_PER_S + 1
-    assert arrivals.within(seconds) >= 0.9 * RATE_PER_S * seconds
+    assert arrivals.within(seconds, after_s=1) >= 0.9 * RATE_PER_S * seconds  # all sixteen have begun by then
     # The exchange may see the end of the killed one's requests after the database saw the end of its leases
     assert arrivals.most_in_flight <= IN_FLIGHT + (WORKERS if is_one_killed else 0)
 
