@@ -38,7 +38,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Silent:
-    """A complete object: what it does not hold of the keys it covers is not there."""
+    """A complete object: what it does not hold of the keys in *span* is not there."""
 
     object_id: int
     series_id: int
@@ -127,9 +127,10 @@ def plan_inputs(table: Table, new: Sequence[LedgerObject], old: Iterable[LedgerO
         wanted=[entry[3] for entry in read],
         intervals=intervals,
         silent=[
-            Silent(object_id, series_id, known_from(object_), is_new, object_.board, object_.secid, _extent(object_))
-            for object_id, (object_, series_id, is_new, _, crowded) in enumerate(read)
+            Silent(object_id, series_id, known_from(object_), is_new, object_.board, object_.secid, span)
+            for object_id, (object_, series_id, is_new, spans, crowded) in enumerate(read)
             if crowded and _proves(object_)
+            for span in _looked_at(object_, spans)
         ],
     )
 
@@ -169,6 +170,12 @@ def _proves(object_: LedgerObject) -> bool:
 
 def _extent(object_: LedgerObject) -> Span:
     return (object_.span_from, object_.span_till) if FAMILIES[object_.family].proves == "span" else _ALWAYS
+
+
+def _looked_at(object_: LedgerObject, wanted: Sequence[Span] | None) -> list[Span]:
+    """Return where an object is read: beyond that, its rows are not at hand, and what they lack is not absent."""
+    from_, till = _extent(object_)
+    return [(max(from_, span[0]), min(till, span[1])) for span in wanted or [(from_, till)]]
 
 
 def _united(objects: Iterable[LedgerObject]) -> list[Span]:

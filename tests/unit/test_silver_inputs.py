@@ -61,6 +61,20 @@ def test_one_late_window_does_not_slow_the_others() -> None:
     assert len(inputs.objects) == 3
 
 
+def test_an_old_object_proves_absence_only_where_it_is_read() -> None:
+    """
+    Read for a late neighbour, a merged object says nothing of the rest of its span, where versions stand for it.
+
+    Its rows there are not at hand: each candle that it holds would be taken for one that it lacks.
+    """
+    whole, late, newer = march(1, 9, 10), march(1, 4, 9), march(5, 9, 11)
+    inputs = plan_inputs(CANDLES, [late, newer], [whole], trusted=True)
+    assert [interval.fast for interval in inputs.intervals] == [False, True]
+    spans = {inputs.objects[silent.object_id].object_key: silent.span for silent in inputs.silent}
+    assert spans[whole.object_key] == (late.span_from, late.span_till)
+    assert spans[newer.object_key] == (newer.span_from, newer.span_till)
+
+
 def test_only_complete_fetched_objects_prove_absence() -> None:
     """A failed object says nothing, and neither does an upload."""
     new = [march(1, 5, 11, complete=False), march(1, 5, 12, rank=-1), march(1, 5, 10)]
