@@ -48,16 +48,22 @@ class IngestDesk:
     pool: Pool
 
     def submit(
-        self, tickers: str, timeframes: list[str], from_: str, till: str, reread: bool, request: gr.Request
+        self,
+        tickers: str | None,
+        timeframes: list[str],
+        from_: str | None,
+        till: str | None,
+        reread: bool,
+        request: gr.Request,
     ) -> tuple[Any, ...]:
         """Queue what the form says; return the message, the jobs, the picked job, its details and its buttons."""
         user = require(self.pool, request, Role.ADMIN, "ingest")
-        secids = split_tickers(tickers)
+        secids = split_tickers(tickers or "")  # a script may send nothing where a page sends text
         document = {
             "instruments": secids,
             "timeframes": timeframes,
-            "from": from_.strip() or None,
-            "till": till.strip() or None,
+            "from": (from_ or "").strip() or None,
+            "till": (till or "").strip() or None,
             "reread": reread,
         }
         try:
