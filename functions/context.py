@@ -42,6 +42,7 @@ def fetching() -> FetchContext:
         iss_url=chosen.iss_url,
         dsn=dsn(),
         store_url=chosen.bronze_location,
+        store_options=chosen.bronze_options,
         rate_per_s=chosen.requests_per_s,
         in_flight=chosen.requests_in_flight,
         pause=Pause(chosen.pause_s, 30 * chosen.pause_s),

@@ -29,6 +29,12 @@ class Settings(BaseSettings):
         default=None, description="a PostgreSQL of your own instead of the embedded one"
     )
     bronze_url: str | None = Field(default=None, description="object store of Bronze; a folder in data_dir by default")
+    s3_endpoint: str | None = Field(default=None, description="address of MinIO or LocalStack; AWS's own by default")
+    s3_region: str | None = Field(default=None, description="region of the object store")
+    s3_access_key_id: str | None = Field(
+        default=None, description="who asks the object store; by default the machine's role on AWS"
+    )
+    s3_secret_access_key: SecretStr | None = Field(default=None, description="the secret of that access key")
     source: Literal["exchange", "simulator", "recorded"] = Field(
         default="exchange", description="where the data are from"
     )
@@ -48,6 +54,18 @@ class Settings(BaseSettings):
     def bronze_location(self) -> str:
         """The address of Bronze's object store."""
         return self.bronze_url or str(self.data_dir.absolute() / "bronze")
+
+    @property
+    def bronze_options(self) -> dict[str, str]:
+        """How Bronze's object store is reached, as `open_store` takes it; holds the secret."""
+        secret = self.s3_secret_access_key
+        given = {
+            "endpoint": self.s3_endpoint,
+            "region": self.s3_region,
+            "access_key_id": self.s3_access_key_id,
+            "secret_access_key": secret.get_secret_value() if secret else None,
+        }
+        return {name: value for name, value in given.items() if value}
 
     @property
     def lake(self) -> str:

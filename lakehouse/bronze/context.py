@@ -38,7 +38,7 @@ class FetchContext:
     on_landed: Callable[[str], None] | None = None
     patience: Patience = field(default_factory=Patience)
     pause: Pause | None = None
-    store_options: Mapping[str, str] = field(default_factory=dict)
+    store_options: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds a secret
 
     def client(self) -> IssClient:
         """Return a client that asks within the budget."""

@@ -18,7 +18,7 @@ from lakehouse.database.connection import connect
 from lakehouse.database.outage import shared
 from lakehouse.jobs.queue import enqueue
 from lakehouse.market.errors import BadInput, LakehouseError
-from lakehouse.settings import load_settings
+from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.store import open_store
 from lakehouse.up import Plan, Platform, running, running_dsn, stamped_plan, with_settings
 
@@ -62,9 +62,9 @@ def rebuild(station: str, data: Path | None) -> None:
         dsn = running_dsn(settings)
     except BadInput:
         with ending_on_sigterm(), running(stamped_plan(settings, web="none", fetches=False)) as platform:
-            _rebuild(platform.dsn, station, settings.bronze_location, platform)
+            _rebuild(platform.dsn, station, settings, platform)
     else:
-        _rebuild(dsn, station, settings.bronze_location, None)
+        _rebuild(dsn, station, settings, None)
 
 
 def greet(platform: Platform) -> None:
@@ -90,12 +90,13 @@ def wait(platform: Platform) -> None:
         click.echo("Stopping", err=True)
 
 
-def _rebuild(dsn: str, station: str, bronze_url: str, platform: Platform | None) -> None:
+def _rebuild(dsn: str, station: str, settings: Settings, platform: Platform | None) -> None:
     began = time.monotonic()
     with connect(dsn) as conn:
         if station == "ledger":
             junk: list[Junk] = []
-            objects = rebuild_ledger(conn, open_store(bronze_url), junk.append)
+            store = open_store(settings.bronze_location, settings.bronze_options)
+            objects = rebuild_ledger(conn, store, junk.append)
             for each in junk:
                 click.echo(f"not an object: {each}", err=True)
             click.echo(f"ledger: {objects} objects read in {time.monotonic() - began:.1f} s, {len(junk)} files refused")

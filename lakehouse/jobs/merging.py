@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
@@ -18,6 +18,7 @@ from lakehouse.jobs.queue import enqueue, settle
 from lakehouse.serving.publish import publish_gold, rebuild_serving
 from lakehouse.serving.publish_quarantine import publish_quarantine
 from lakehouse.silver.merge import merge_bronze, rebuild_silver
+from lakehouse.silver.report import MergeReport
 from lakehouse.silver.volume_check import check_volumes
 
 if TYPE_CHECKING:
@@ -36,6 +37,19 @@ class Lakeside:
     dsn: str
     bronze_url: str
     lake: str
+    bronze_options: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds a secret
+
+    def merge_bronze(self, run_id: str) -> MergeReport:
+        """Take everything that is unmerged into Silver."""
+        return merge_bronze(
+            self.spark, self.dsn, self.bronze_url, self.lake, run_id=run_id, store_options=self.bronze_options
+        )
+
+    def rebuild_silver(self, run_id: str) -> MergeReport:
+        """Derive all of Silver from all of Bronze."""
+        return rebuild_silver(
+            self.spark, self.dsn, self.bronze_url, self.lake, run_id=run_id, store_options=self.bronze_options
+        )
 
 
 def merge(place: Lakeside) -> None:
@@ -44,11 +58,7 @@ def merge(place: Lakeside) -> None:
 
     Then the volumes of what was merged are compared: Gold does not wait for what that finds.
     """
-    _step(
-        place,
-        "silver",
-        lambda run_id: merge_bronze(place.spark, place.dsn, place.bronze_url, place.lake, run_id=run_id),
-    )
+    _step(place, "silver", place.merge_bronze)
     publish_quarantine(place.dsn, place.lake)
     _step(place, "gold", lambda run_id: build_gold(place.spark, place.dsn, place.lake, run_id=run_id))
     with connect(place.dsn, "lakehouse_app") as conn:
@@ -72,7 +82,7 @@ def publish(place: Lakeside) -> None:
 def rebuild(place: Lakeside, station: Station) -> None:
     """Build one station anew from the one before it, where it lies; whoever reads keeps reading."""
     builds: dict[Station, Callable[[str], Any]] = {
-        "silver": lambda run_id: rebuild_silver(place.spark, place.dsn, place.bronze_url, place.lake, run_id=run_id),
+        "silver": place.rebuild_silver,
         "gold": lambda run_id: rebuild_gold(place.spark, place.dsn, place.lake, run_id=run_id),
         "serving": lambda run_id: rebuild_serving(place.dsn, place.lake, run_id=run_id),
     }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import SecretStr
 
 from lakehouse.market.errors import BadInput
-from lakehouse.settings import load_settings
+from lakehouse.settings import Settings, load_settings
 
 
 def test_a_misspelt_setting_is_refused() -> None:
@@ -19,3 +20,31 @@ def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("LAKEHOUSE_PORT", "x")
     with pytest.raises(BadInput, match="LAKEHOUSE_PORT: Input should be a valid integer"):
         load_settings()
+
+
+def test_bronze_is_a_folder_unless_a_store_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder needs no other setting."""
+    monkeypatch.setenv("LAKEHOUSE_DATA_DIR", "/data")
+    assert (load_settings().bronze_location, load_settings().bronze_options) == ("/data/bronze", {})
+
+
+def test_an_object_store_is_chosen_by_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are not given are left to the store: AWS knows its address, and the machine's role."""
+    monkeypatch.setenv("LAKEHOUSE_BRONZE_URL", "s3://bucket/bronze")
+    monkeypatch.setenv("LAKEHOUSE_S3_REGION", "eu-north-1")
+    assert load_settings().bronze_location == "s3://bucket/bronze"
+    assert load_settings().bronze_options == {"region": "eu-north-1"}
+    monkeypatch.setenv("LAKEHOUSE_S3_ENDPOINT", "http://127.0.0.1:9000")
+    monkeypatch.setenv("LAKEHOUSE_S3_ACCESS_KEY_ID", "reader")
+    monkeypatch.setenv("LAKEHOUSE_S3_SECRET_ACCESS_KEY", "secret")
+    assert load_settings().bronze_options == {
+        "endpoint": "http://127.0.0.1:9000",
+        "region": "eu-north-1",
+        "access_key_id": "reader",
+        "secret_access_key": "secret",
+    }
+
+
+def test_settings_do_not_show_the_secret_of_the_store() -> None:
+    """Whoever logs the settings logs no secret."""
+    assert "hush" not in repr(Settings(s3_secret_access_key=SecretStr("hush")))

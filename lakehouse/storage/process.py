@@ -1,0 +1,160 @@
+"""Servers that are programs of others: started on loopback, waited for, and ended with us. Standard library only."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from lakehouse.market.errors import LakehouseError
+
+_GRACE_S = 2.0
+# Reads the pipe that we hold, which closes when we are gone, kill -9 included; then ends the server and what it started
+_WATCHDOG = 'read -r _; kill -TERM "-$1"; sleep 2; kill -KILL "-$1"'
+
+
+class ServerProcess:
+    """
+    One server on loopback, in a process group of its own.
+
+    Args:
+        name: As it is called in messages.
+        command: What to run.
+        environment: All that it sees of the environment, beside PATH and the language.
+        log: File that its output is added to.
+        ready: Port and path that answer 200 once it serves.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        log: Path,
+        ready: tuple[int, str],
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._command = command
+        self._environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **environment}
+        self._ready = ready
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, None while it is not started."""
+        return self._process.pid if self._process else None
+
+    def start(self, timeout_s: float) -> None:
+        """
+        Start it, and return when it serves.
+
+        Raises:
+            LakehouseError: if its port is taken, it ended, or it does not serve after *timeout_s* seconds.
+        """
+        if not _is_free(self._ready[0]):
+            raise LakehouseError(
+                f"{self.name} did not start: port {self._ready[0]} is taken; choose another, or stop what listens there"
+            )
+        self._process = self._run()
+        try:
+            self._watchdog = self._watch(self._process.pid)
+            self._wait_until_ready(self._process, timeout_s)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """End it: asked to, and after 2 s it has no choice."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def _run(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self._command,
+                env=self._environment,
+                cwd=self.log.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C in the terminal is for us
+            )
+
+    def _watch(self, pid: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _WATCHDOG, "server-watchdog", str(pid)],
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], timeout_s: float) -> None:
+        until = time.monotonic() + timeout_s
+        while not _answers(*self._ready):
+            if (code := process.poll()) is not None:
+                raise LakehouseError(f"{self.name} did not start: it ended with {code}; what it said is in {self.log}")
+            if time.monotonic() > until:
+                raise LakehouseError(f"{self.name} was not ready after {timeout_s:g} s: see {self.log}")
+            time.sleep(0.05)
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        watchdog, self._watchdog = self._watchdog, None
+        if process is not None:
+            _signal_group(process.pid, how)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_S)
+            _signal_group(process.pid, signal.SIGKILL)  # what it started as well
+            process.wait()
+        if watchdog is not None and watchdog.stdin is not None:
+            watchdog.kill()
+            watchdog.wait()
+            watchdog.stdin.close()
+
+
+def free_port() -> int:
+    """Return a port of loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _answers(port: int, path: str) -> bool:
+    # Not urllib: a proxy of the environment is not asked for loopback
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
