@@ -20,7 +20,7 @@ up: setup  ## run the platform against the real exchange until Ctrl-C
 	@$(BIN)/lakehouse up
 
 test: find-python  ## run all tests (OPTIONS="tests/unit -k moscow" runs some)
-	@$(PYTHON) infra/setup.py --with-browser
+	@$(PYTHON) infra/setup.py --with-browser --with-stores
 	@$(BIN)/python -m pytest $(OPTIONS)
 
 check: setup  ## lint, types, import rules, locks, generated docs, unit tests

@@ -15,6 +15,10 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from infra.installing.browser import find_chromium, how_to_install
+from infra.installing.localstack import how_to_install as how_to_install_localstack
+from infra.installing.localstack import is_installed as has_localstack
+from infra.installing.minio import how_to_install as how_to_install_minio
+from infra.localstack.server import LocalStackServer
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
 from lakehouse.database.runner import EmbeddedPostgres
@@ -23,6 +27,7 @@ from lakehouse.engines.spark import start_spark
 from lakehouse.simulator.clock import Clock
 from lakehouse.simulator.exchange import MadeExchange
 from lakehouse.simulator.server import running
+from lakehouse.storage.minio import MinioServer, minio_program
 from lakehouse.storage.store import Store, open_store
 from tests.components import RECORDED, require
 
@@ -104,6 +109,24 @@ def dsn(postgres: EmbeddedPostgres, migrated_database: str) -> Iterator[str]:
         conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(migrated_database)))
         yield make_conninfo(postgres.dsn, dbname=database)
         conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+    """Return a running MinIO, one for all tests."""
+    if not minio_program().is_file():
+        require("MinIO", how_to_install_minio())
+    with MinioServer(tmp_path_factory.mktemp("minio")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def localstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStackServer]:
+    """Return a running LocalStack, one for all tests."""
+    if not has_localstack():
+        require("LocalStack", how_to_install_localstack())
+    with LocalStackServer(tmp_path_factory.mktemp("localstack")) as server:
+        yield server
 
 
 @pytest.fixture

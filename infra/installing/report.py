@@ -25,9 +25,11 @@ def step(what: str) -> Iterator[None]:
     print(f"  {what}: done in {time.monotonic() - started:.1f} s", flush=True)
 
 
-def run(command: Sequence[str | Path], remedy: str, env: Mapping[str, str] | None = None) -> None:
+def run(
+    command: Sequence[str | Path], remedy: str, env: Mapping[str, str] | None = None, folder: Path | None = None
+) -> None:
     """
-    Run *command*; its output is kept in the cache's setup.log.
+    Run *command* (in *folder*, else where we are); its output is kept in the cache's setup.log.
 
     Raises:
         SetupFailed: with its last telling line and *remedy*, if it cannot be run or fails.
@@ -38,6 +40,7 @@ def run(command: Sequence[str | Path], remedy: str, env: Mapping[str, str] | Non
         ran = subprocess.run(
             command,
             env={**os.environ, **(env or {})},
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

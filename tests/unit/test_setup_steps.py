@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from infra.installing import browser, jars
+from infra.installing import browser, jars, localstack, minio
 from infra.installing.environment import ROOT
 from infra.installing.java import WRAPPER
 from infra.installing.report import SetupFailed, run, telling_line
 from lakehouse.engines.jars import jars_dir
+from lakehouse.storage.minio import minio_program
 from tests.components import require
 
 
@@ -83,6 +84,68 @@ def test_javas_wrapper_drops_the_one_option_and_keeps_the_rest_in_order(tmp_path
     given = ["-cp", "a b", "", "--add-modules=jdk.incubator.vector", "--add-modules=x", "*"]
     said = subprocess.run([wrapper, *given], capture_output=True, text=True, check=True).stdout
     assert said == "[-cp][a b][][--add-modules=x][*]"
+
+
+def go_that_serves(folder: Path, answer: str) -> None:
+    says = 'case "$1" in version) echo go version go1.26.8 linux/amd64;; mod) ' + answer
+    program(folder, "go", f"{says};; build) exit 9;; esac")
+
+
+def test_a_minio_that_is_not_the_chosen_one_is_not_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A proxy that serves another source installs nothing."""
+    go_that_serves(tmp_path / "bin", """echo '{"Dir": "/tmp", "Sum": "h1:evil="}'""")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    with pytest.raises(
+        SetupFailed,
+        match=r"received from the Go module proxy has checksum h1:evil=, expected h1:.{44}; nothing was built",
+    ):
+        minio.install_minio(wanted=True)
+    assert not minio_program().exists()
+
+
+def test_a_go_module_proxy_out_of_reach_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The reason is Go's own, the remedy ours."""
+    go_that_serves(tmp_path / "bin", """echo '{"Error": "no such host"}'; exit 1""")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    with pytest.raises(
+        SetupFailed, match=r"^go mod download of MinIO failed: no such host; check that this machine reac"
+    ):
+        minio.install_minio(wanted=True)
+
+
+@pytest.mark.parametrize("go", [None, "go1.19.8"])
+def test_a_machine_without_go_is_told_what_minio_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], go: str | None
+) -> None:
+    """Set-up goes on; the tests of stores will say it again."""
+    if go:
+        program(tmp_path, "go", f"echo go version {go} linux/amd64")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    minio.install_minio(wanted=True)
+    assert "MinIO: missing; only the tests of object stores need it; install Go 1.21 or" in capsys.readouterr().out
+
+
+def test_a_machine_without_its_python_is_told_what_localstack_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pyenv shim of a version that is not active does not count."""
+    program(tmp_path, "python3.13", "exit 127")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    localstack.install_localstack(wanted=True)
+    assert (
+        "LocalStack: missing; only the tests of object stores need it; install Python 3.13" in capsys.readouterr().out
+    )
+
+
+def test_localstack_takes_a_python_of_pyenv_that_is_not_active(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The newest patch of its version."""
+    for version in ("3.12.4", "3.13.0", "3.13.1"):
+        (tmp_path / "versions" / version).mkdir(parents=True)
+        program(tmp_path / "versions" / version / "bin", f"python{version[:4]}", "exit 0")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    assert localstack.find_python() == str(tmp_path / "versions/3.13.1/bin/python3.13")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS has its browsers elsewhere")

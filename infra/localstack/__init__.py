@@ -1,0 +1,1 @@
+"""LocalStack, the stand-in for AWS in tests."""
