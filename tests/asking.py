@@ -23,6 +23,7 @@ from lakehouse.simulator.weather import Faults
 WORKERS = 4  # threads of a process, as a batch of windows has them
 _PROCESS = """
 import asyncio, sys, threading, time
+from lakehouse.database.breaker import Breaker, Pause
 from lakehouse.database.budget import Budget
 from lakehouse.iss.client import IssClient, Patience
 from lakehouse.logs import configure_logs
@@ -31,7 +32,7 @@ url, dsn, rate_per_s, in_flight, seconds, workers = sys.argv[1:]
 
 async def ask(until):
     budget = Budget(dsn, float(rate_per_s), int(in_flight))
-    async with IssClient(url, budget, Patience(attempts=1)) as client:
+    async with IssClient(url, budget, Patience(attempts=1), Breaker(dsn, Pause())) as client:
         while time.monotonic() < until:
             await client.get("/index.json", {"iss.only": "engines"})
 

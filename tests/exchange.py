@@ -25,7 +25,7 @@ Fault = Callable[[int, Document], Document]
 class NoBudget:
     """A budget that is never asked."""
 
-    def slot(self) -> Any:
+    def slot(self, ready: Any = None) -> Any:
         raise AssertionError("an exchange in memory needs no budget")
 
 

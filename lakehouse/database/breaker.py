@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -128,8 +130,14 @@ class Breaker:
         self._dsn, self._pause = dsn, pause
 
     async def lets_ask(self) -> bool:
-        """Return whether the breaker is closed."""
-        return not (await self._run(state)).is_open
+        """Return whether the breaker is closed, or was a moment ago."""
+        key = (os.getpid(), self._dsn)
+        if time.monotonic() - _seen_closed.get(key, float("-inf")) < _MOMENT_S:
+            return True
+        is_closed = not (await self._run(state)).is_open
+        if is_closed:
+            _seen_closed[key] = time.monotonic()
+        return is_closed
 
     async def answered(self) -> None:
         """Note an answer: it closes the breaker, and what failed before counts no more."""
@@ -167,6 +175,7 @@ class Breaker:
         longest_s = self._pause.longest_s
         values = {"first_s": self._pause.first_s, "longest_s": longest_s, "at_least_s": min(at_least_s, longest_s)}
         await self._run(lambda conn: conn.execute(_OPEN, {**values, "reason": reason}))
+        _seen_closed.pop((os.getpid(), self._dsn), None)
         found = await self._run(state)
         log.warning("iss.exchange_does_not_answer", reason=reason, wait_s=round(found.wait_s, 1))
         return BreakerOpen(str(found), found.wait_s)
@@ -174,6 +183,10 @@ class Breaker:
     async def _run(self, work: Callable[[Connection[Any]], Result]) -> Result:
         return await asyncio.to_thread(shared(self._dsn, "lakehouse_app").run, work)
 
+
+# When this process last saw it closed: a look for every request would cost more than it tells
+_MOMENT_S = 0.25
+_seen_closed: dict[tuple[int, str], float] = {}
 
 _STATE = """
     SELECT since IS NOT NULL AS is_open, until <= clock.at IS TRUE AS is_due, since, until, reason, failures,

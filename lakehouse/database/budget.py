@@ -22,7 +22,7 @@ import time
 import uuid
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -45,13 +45,16 @@ _POLL_S = (0.01, 0.04)  # between two looks for a free lease
 _LONGEST_QUEUE_S, _LONGEST_QUEUE_SLOTS = 300, 100
 
 
+Ready = Callable[[], Awaitable[bool]]
+
+
 class Unlimited:
     """No budget: for the simulator."""
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Let the request go out at once."""
-        yield
+    async def slot(self, ready: Ready | None = None) -> AsyncIterator[bool]:
+        """Let the request go out at once; yields what *ready* says."""
+        yield ready is None or await ready()
 
 
 class Budget:
@@ -72,13 +75,16 @@ class Budget:
         self._ledger: _Ledger | None = None
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait until one request may go out; it counts as in flight until the block ends, for 60 s at most."""
+    async def slot(self, ready: Ready | None = None) -> AsyncIterator[bool]:
+        """
+        Wait until one request may go out; it counts as in flight until the block ends, for 60 s at most.
+
+        *ready* is asked before the slot's own time, which nothing may take up; if it says no, so does the slot.
+        """
         ledger = self._opened()
         lease = uuid.uuid4()
         try:
-            await _wait_for_slot(ledger, lease)
-            yield
+            yield await _wait_for_slot(ledger, lease, ready)
         finally:
             await asyncio.to_thread(ledger.release, lease)
 
@@ -96,7 +102,7 @@ class _Slot:
     closes: float
 
 
-async def _wait_for_slot(ledger: _Ledger, lease: uuid.UUID) -> None:
+async def _wait_for_slot(ledger: _Ledger, lease: uuid.UUID, ready: Ready | None) -> bool:
     while True:
         reserving = asyncio.create_task(asyncio.to_thread(ledger.reserve, lease))
         try:
@@ -107,9 +113,11 @@ async def _wait_for_slot(ledger: _Ledger, lease: uuid.UUID) -> None:
         if slot is None:
             await asyncio.sleep(random.uniform(*_POLL_S))
             continue
+        if ready and not await ready():
+            return False
         await asyncio.sleep(max(0, slot.opens - time.monotonic()))
         if time.monotonic() < slot.closes:
-            return
+            return True
 
 
 class _Ledger:

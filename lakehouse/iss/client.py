@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -35,8 +35,8 @@ _CLAIM_S, _LOOK_AGAIN_S = 30, 0.25
 class Budget(Protocol):
     """Who may ask when, across all workers (lakehouse/database/budget.py)."""
 
-    def slot(self) -> AbstractAsyncContextManager[Any]:
-        """Wait until one request may go out; it is in flight until the context ends."""
+    def slot(self, ready: Callable[[], Awaitable[bool]] | None = None) -> AbstractAsyncContextManager[bool]:
+        """Wait until one request may go out, if *ready* says so; it is in flight until the context ends."""
 
 
 class Breaker(Protocol):
@@ -134,26 +134,20 @@ class IssClient:
     async def _attempt(self, url: str, params: Mapping[str, str | int]) -> Answer:
         while True:
             try:
-                async with self._budget.slot():
-                    if await self._breaker.lets_ask():
-                        return await self._ask_and_tell(url, params)
+                async with self._budget.slot(self._breaker.lets_ask) as may_ask:
+                    answer = await self._ask(url, params) if may_ask else None
             except IssUnavailable:
+                self._failures = await self._breaker.failed()
                 if self._failures >= DOUBTED_AFTER:
                     await self._resolve_doubt()
                 raise
+            except IssContractError:
+                await self._breaker.answered()
+                raise
+            if answer:
+                await self._breaker.answered()
+                return answer
             await self._resolve_doubt()
-
-    async def _ask_and_tell(self, url: str, params: Mapping[str, str | int]) -> Answer:
-        try:
-            answer = await self._ask(url, params)
-        except IssUnavailable:
-            self._failures = await self._breaker.failed()
-            raise
-        except IssContractError:
-            await self._breaker.answered()
-            raise
-        await self._breaker.answered()
-        return answer
 
     async def _resolve_doubt(self) -> None:
         """Return once the exchange answers a plain question, ours or another worker's; else raise BreakerOpen."""

@@ -24,9 +24,9 @@ class CountedBudget:
         self.slots = 0
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def slot(self, ready: Any = None) -> AsyncIterator[bool]:
         self.slots += 1
-        yield
+        yield True
 
 
 async def ask(server: Wayward, budget: Any = None, patience: Patience = IMPATIENT) -> Answer:
@@ -143,9 +143,9 @@ async def test_budget_is_kept_while_a_request_is_in_flight() -> None:
 
     class Watched:
         @asynccontextmanager
-        async def slot(self) -> AsyncIterator[None]:
+        async def slot(self, ready: Any = None) -> AsyncIterator[bool]:
             order.append("taken")
-            yield
+            yield True
             order.append("given back")
 
     async def step(request: Any) -> Any:

@@ -171,6 +171,31 @@ async def test_requests_in_flight_are_bounded(dsn: str) -> None:
     assert most == 2
 
 
+async def test_who_may_not_ask_gets_no_slot(dsn: str) -> None:
+    """It is told so before the slot's time, and holds no lease; a slot that the question took up is not used."""
+
+    async def no() -> bool:
+        return False
+
+    asked: list[float] = []
+
+    async def slowly_yes() -> bool:
+        asked.append(time.monotonic())
+        await asyncio.sleep(0.3 if len(asked) == 1 else 0)
+        return True
+
+    budget = Budget(dsn, 5, 1)
+    async with budget.slot(no) as may_ask:
+        assert not may_ask
+    async with Unlimited().slot(no) as may_ask:
+        assert not may_ask
+    with connect(dsn) as conn:
+        assert leases(conn) == 0
+    async with asyncio.timeout(5), budget.slot(slowly_yes) as may_ask:
+        assert may_ask
+    assert len(asked) == 2
+
+
 async def test_a_dead_workers_lease_expires(dsn: str) -> None:
     """A lease that nobody gave back is taken away after its time."""
     with connect(dsn) as conn:
