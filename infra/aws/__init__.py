@@ -1,0 +1,1 @@
+"""The functions on AWS Lambda: their package, what each may do, and what Chalice deploys."""
