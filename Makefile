@@ -5,7 +5,7 @@ BIN := .venv/bin
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check torture lock clean find-python
+.PHONY: help setup demo up test check torture package lock clean find-python
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ check: setup  ## lint, types, import rules, locks, generated docs, unit tests
 
 torture: setup  ## the tests that count seeds, with full counts (hours)
 	@LAKEHOUSE_TORTURE=1 $(BIN)/python -m pytest -m torture --hypothesis-profile=torture $(OPTIONS)
+
+package: setup  ## make and check the functions' package for AWS Lambda: build/functions.zip
+	@$(BIN)/python -m infra.aws.package
 
 lock: setup  ## compile the locks from pyproject.toml (OPTIONS=--upgrade takes the newest)
 	@$(BIN)/python -m infra.lock $(OPTIONS)
