@@ -58,7 +58,7 @@ def _run(conn: Connection[Any], platform: Platform, documents: Sequence[dict[str
         platform.check()
         jobs = [job for job_id in job_ids if (job := queue.job(conn, job_id))]
         if all(job.is_over for job in jobs):
-            wait_until_idle(conn, platform)
+            wait_until_idle(platform.dsn, platform)
             return jobs
         time.sleep(0.2)
 
