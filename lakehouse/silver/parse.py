@@ -118,7 +118,7 @@ def parse(source: Source, body: bytes) -> Iterator[pa.RecordBatch]:
     try:
         bronze = decode_object(body)
     except BronzeCorrupt as error:
-        raise BronzeUnreadable(f"{source.object_key}: {error}") from error
+        raise BronzeUnreadable(f"{source.object_key}: {error}; then: lakehouse rebuild ledger") from error
     source = replace(source, final_till=bronze.trailer.settled.final_till)
     for page in pages(source.object_key, family, bronze):
         by_columns.setdefault(page.columns, []).append(page)

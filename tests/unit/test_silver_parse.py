@@ -190,6 +190,16 @@ def test_an_object_without_its_block_is_refused() -> None:
         parsed(made)
 
 
+def test_an_object_that_was_changed_on_the_disk_is_named() -> None:
+    """Bytes that the ledger's object does not have any more: which object, what is wrong, what to do."""
+    made, body = candles_object([candle("2024-03-04 10:00:00")])
+    message = (
+        r"^iss/candles/stock/shares/TQBR/SBER/.*: a Bronze object of .*EOFError.*; then: lakehouse rebuild ledger$"
+    )
+    with pytest.raises(BronzeUnreadable, match=message):
+        parsed((made, body[:-9]))
+
+
 def test_of_an_object_that_is_not_new_only_what_is_wanted_is_read() -> None:
     """Keys outside the new objects' spans are none of this derivation's business."""
     rows = [candle(f"2024-03-04 10:0{minute}:00") for minute in range(4)]
