@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from gradio_app import jobs_table
 from lakehouse.access.sessions import mint
 from lakehouse.access.users import create_user
 from lakehouse.bronze.fetch import FetchContext
+from lakehouse.cli.jobs import ingest as ingest_command
 from lakehouse.cli.jobs import jobs as jobs_command
 from lakehouse.database import breaker
 from lakehouse.database.breaker import Pause
@@ -267,6 +269,22 @@ def test_the_command_says_what_jobs_wait_for(paused: Connection[Any]) -> None:
     breaker.close(paused)
     assert "exchange" not in run()[0]
     assert json.loads(run("show", "1")[0])["paused"] is None
+
+
+def test_who_waits_for_a_job_is_told_once(paused: Connection[Any], dsn: str) -> None:
+    """``lakehouse ingest`` says what it waits for, once, and goes on waiting."""
+
+    def end_it() -> None:
+        time.sleep(1.5)
+        with connect(dsn) as conn:
+            conn.execute("UPDATE lake.job SET state = 'done', started_at = now(), finished_at = now() WHERE job_id = 2")
+
+    ending = threading.Thread(target=end_it)
+    ending.start()
+    result = CliRunner().invoke(ingest_command, ["SBER"], catch_exceptions=False)
+    ending.join()
+    assert (result.exit_code, result.stderr.splitlines()) == (0, ["job 2 is queued", SAID])
+    assert result.stdout.startswith("job 2 done: ")
 
 
 def test_an_admin_resumes_by_hand(paused: Connection[Any]) -> None:
