@@ -13,7 +13,7 @@ import structlog
 from psycopg import Connection
 
 from lakehouse.database.connection import Role, connect
-from lakehouse.market.errors import LakehouseError
+from lakehouse.market.errors import NotNow as NotNow
 
 log = structlog.get_logger()
 
@@ -31,10 +31,6 @@ _PASSING = (
     "too many clients",
     "slots are reserved",
 )
-
-
-class NotNow(LakehouseError):
-    """Nothing is wrong with what was asked, but it cannot be done at present: it is to be put off, not failed."""
 
 
 class DatabaseAway(NotNow):

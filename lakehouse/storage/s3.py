@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
-from lakehouse.market.errors import LakehouseError
+from lakehouse.market.errors import LakehouseError, NotNow
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
@@ -31,7 +31,7 @@ class StoreRefused(LakehouseError):
     """A store says no, and will again: there is no such bucket, or it does not take the credentials."""
 
 
-class StoreUnavailable(LakehouseError):
+class StoreUnavailable(NotNow):
     """A store did not answer, however often it was asked."""
 
 
