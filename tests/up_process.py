@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 
 from lakehouse.database.connection import connect
 from lakehouse.jobs import queue
@@ -26,6 +27,7 @@ _MODULES = {
     "worker": "functions.embedded",
     "web": "gradio_app.server",
 }
+_WAITING = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
 
 
 class UpProcess:

@@ -114,7 +114,7 @@ def test_a_disk_that_fills_while_jobs_run(place: Path, calm: Calm, market: SlowE
         platform.start()
         try:
             retry = [*COMMAND, "jobs", "--data", str(platform.data), "retry", "--failed"]
-            subprocess.run(retry, check=True, capture_output=True, timeout=120)
+            subprocess.run(retry, check=False, capture_output=True, timeout=120)
             assert platform.finished(job_id).state == "done"
             assert hashes(str(disk / "data")) == calm.hashes
             assert shown(platform.dsn) == calm.rows
