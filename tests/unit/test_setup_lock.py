@@ -41,6 +41,12 @@ def test_a_lock_that_misses_a_pin_is_refused(requirements: list[str], problem: s
     assert problem in problems(requirements, LOCK, lambda name: REQUIRED.get(name, []))
 
 
+def test_what_packages_require_is_not_asked_where_it_cannot_be_told() -> None:
+    """Packages of another environment have no metadata here; our own requirements count all the same."""
+    assert problems(["whole>=2"], LOCK + f"more==1 \\\n    {ONE}\n", None) == []
+    assert problems(["whole>=3"], LOCK, None) == ["whole>=3 is not met by a pin on linux with Python 3.11"]
+
+
 def test_a_requirement_for_one_platform_needs_a_pin_there_only() -> None:
     """Markers of pyproject.toml are read against every platform that we promise."""
     assert problems(["whole>=2", "part; sys_platform == 'linux'"], LOCK, requires) == []
