@@ -150,11 +150,12 @@ class UpProcess:
         def over() -> queue.Job | None:
             assert self.process is not None
             assert self.process.poll() is None, self.said()
-            with connect(self.dsn) as conn:
-                job = queue.job(conn, job_id)
-                row = conn.execute(
-                    "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
-                ).fetchone()
+            try:
+                with connect(self.dsn) as conn:
+                    job = queue.job(conn, job_id)
+                    row = conn.execute(_WAITING).fetchone()
+            except psycopg.OperationalError:  # it was killed, and is not back yet
+                return None
             return job if job and job.is_over and row == (0,) else None
 
         job = until(over, within_s, 0.2)
