@@ -32,13 +32,14 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
+from lakehouse.database.clocks import Clocks
 from lakehouse.database.outage import OUTAGE_S, DatabaseAway, SharedConnection
 
 _LEASE_S = 60
 # A server that was started again cannot tell whose processes live: for so long they may take their leases over
 _TAKE_OVER_S = 5
-# The first part of a slot: what is let go at its end arrives within the next one, where the exchange counts
-_USABLE, _SHORTEST_S = 0.5, 0.005
+# The first part of a slot: what is let go at its end still arrives within the next one, where the exchange counts
+_USABLE, _SHORTEST_S = 0.4, 0.005
 _AT_ONCE = 16  # slots reserved by one update, at most
 _POLL_S = (0.01, 0.04)  # between two looks for a free lease
 # A slot further ahead than this was not queued for: the database's clock went back
@@ -127,6 +128,7 @@ class _Ledger:
         self._asked: deque[tuple[uuid.UUID, Future[_Slot | None]]] = deque()
         self._lock = threading.Lock()
         self._held: set[uuid.UUID] = set()
+        self._clocks = Clocks()
         self._shared = SharedConnection(dsn, patience_s=patience_s, on_open=partial(_take_over, self._held))
         weakref.finalize(self, self._shared.close)
         self._usable_s = min(interval_s, max(_USABLE * interval_s, _SHORTEST_S))
@@ -175,13 +177,14 @@ class _Ledger:
             before = time.monotonic()
             rows = conn.execute(_RESERVE, {**self._values, "leases": leases}).fetchall()
             after = time.monotonic()
-        self._held.update(lease for lease, _ in rows)
-        return {lease: self._slot(before + wait_s, after + wait_s) for lease, wait_s in rows}
+        self._held.update(lease for lease, _, _ in rows)
+        for _, asked_at, _ in rows[:1]:
+            self._clocks.compare(before, asked_at, after)
+        return {lease: self._slot(at) for lease, _, at in rows}
 
-    def _slot(self, begins: float, begun: float) -> _Slot:
-        # The database looked at its clock somewhere between, so the slot is narrowed by that much. The clocks are
-        # compared anew each time: ours stands still while a laptop sleeps.
-        return _Slot(begun, max(begins + self._usable_s, begun + self._usable_s / 2))
+    def _slot(self, at: float) -> _Slot:
+        earliest, latest = self._clocks.ours(at)
+        return _Slot(latest, max(earliest + self._usable_s, latest + self._usable_s / 2))
 
 
 def _take_over(held: set[uuid.UUID], conn: Connection[Any]) -> None:
@@ -245,5 +248,5 @@ _RESERVE = """
             SELECT lease_id, at + make_interval(secs => %(lease_s)s), pg_backend_pid() FROM given
         ON CONFLICT (lease_id) DO UPDATE SET expires_at = excluded.expires_at, backend_pid = excluded.backend_pid
     )
-    SELECT lease_id, extract(epoch FROM given.at - clock.at)::float8 FROM given, clock
+    SELECT lease_id, extract(epoch FROM clock.at)::float8, extract(epoch FROM given.at)::float8 FROM given, clock
 """

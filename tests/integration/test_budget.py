@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from lakehouse.database.budget import Budget, Unlimited
+from lakehouse.database.clocks import Clocks
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
 from lakehouse.database.outage import DatabaseAway
@@ -273,6 +274,31 @@ async def test_a_clock_that_went_back_stops_nobody(dsn: str) -> None:
         conn.execute("UPDATE lake.request_budget SET next_slot_at = now() + interval '2 hours'")
     async with asyncio.timeout(5), Budget(dsn, 50, 1).slot():
         pass
+
+
+def test_clocks_are_compared_by_many_answers() -> None:
+    """Each answer says between which times it was given: together they say it more narrowly than the quickest."""
+    clocks = Clocks()
+    clocks.compare(before=10.0, theirs=1000.0, after=10.5)
+    assert clocks.ours(1000.0) == (10.0, 10.5)
+    clocks.compare(before=11.4, theirs=1001.0, after=11.9)
+    assert clocks.ours(1000.0) == pytest.approx((10.4, 10.5))
+
+
+def test_a_clock_that_was_set_is_compared_anew() -> None:
+    """What contradicts all before stands alone, be it a clock that was set or a laptop that slept."""
+    clocks = Clocks()
+    clocks.compare(before=10.0, theirs=1000.0, after=10.5)
+    clocks.compare(before=11.0, theirs=4600.0, after=11.2)
+    assert clocks.ours(4600.0) == pytest.approx((11.0, 11.2))
+
+
+def test_old_comparisons_count_no_more() -> None:
+    """Clocks drift: what was told more than ten seconds ago may be wrong by now."""
+    clocks = Clocks()
+    clocks.compare(before=10.0, theirs=1000.0, after=10.0)
+    clocks.compare(before=21.0, theirs=1010.5, after=22.0)
+    assert clocks.ours(1010.5) == pytest.approx((21.0, 22.0))
 
 
 async def test_no_budget_waits_for_nothing() -> None:
