@@ -43,8 +43,9 @@ async def candle_pages(
 
     Every page is asked from the last row of the page before, by its number, and must begin with it: rows that were left
     out, doubled or moved show there. And no page proves that it is the last one, as one that is short or empty may have
-    lost its rows: the proof is asked likewise, without an end, and must go on beyond *till*. Where the series itself
-    ends there is the last row alone, and the proof is `SERIES_END`: the reader compares it with the border.
+    lost its rows: the proof is asked likewise, without an end, and must go on beyond *till*; of an empty span twice, as
+    there is no row to begin with. Where the series itself ends there is the last row alone, and the proof is
+    `SERIES_END`: the reader compares it with the border.
 
     Raises:
         PagingBroken: if pages repeat, overlap, lose rows, or leave the span that was asked.
@@ -68,6 +69,8 @@ async def candle_pages(
         if follows and follows < asked:
             raise PagingBroken(f"{name} is followed by {follows}, asked was what begins from {asked}")
         if not follows or follows[:10] > till.isoformat():
+            if follows and not rows:
+                _check_said_again(name, follows, await fetch_candle_page(*span, None, 0))
             proof = f"next row {follows}" if follows else SERIES_END
             yield Page(shown.answer, replace(shown.block, rows=()), (), proof, is_proof=True)
             return
@@ -150,6 +153,13 @@ def _after(name: str, last: str, answer: Answer) -> Page:
         raise PagingBroken(f"{name} is not in the order of begin")
     overlap = 1 if last else 0
     return Page(answer, replace(block, rows=block.rows[overlap:]), keys[overlap:], overlap=overlap)
+
+
+def _check_said_again(name: str, follows: str, answer: Answer) -> None:
+    """Raise PagingBroken unless a proof with no row to begin with says the same again: it may have passed over rows."""
+    again = next(iter(_after(name, "", answer).keys), "nothing")
+    if again != follows:
+        raise PagingBroken(f"{name} is empty, and is followed by {follows}, when asked again by {again}")
 
 
 def _board_path(instrument: Instrument) -> str:

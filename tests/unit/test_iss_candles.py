@@ -73,6 +73,21 @@ async def test_candles_that_appear_meanwhile_are_read() -> None:
     assert [row for page in pages if not page.is_proof for row in page.block.rows] == made
 
 
+async def test_an_empty_window_is_believed_when_it_is_said_twice() -> None:
+    """No row is there to begin the proof with, and a proof that passed over rows would settle what never was."""
+    later = minutes(FIRST + dt.timedelta(days=1), 3)
+    (page, proof) = await read(empty := MadeExchange(later))
+    assert (len(page.keys), proof.end_proof, empty.requests) == (0, "next row 2024-03-05 10:00:00", 3)
+
+    def passes_over(number: int, document: Document) -> Document:
+        rows = document["candles"]["data"]
+        return {"candles": {**document["candles"], "data": [[], rows[5:], rows][number]}}
+
+    says = r"row 0 is empty, and is followed by 2024-03-05 10:00:00, when asked again by 2024-03-04 10:00:00"
+    with pytest.raises(PagingBroken, match=says):
+        await read(MadeExchange([*minutes(FIRST, 5), *later], fault=passes_over))
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
