@@ -75,6 +75,12 @@ def persist(act: Callable[[], T], what: str, place: str, patience_s: float) -> T
         time.sleep(_PAUSE_S)
 
 
+def may_be_done(error: BaseException) -> bool:
+    """Return whether a request that failed may have been carried out all the same: it was not answered, or by a 5xx."""
+    status = _status(error)
+    return not isinstance(error, AlreadyExistsError) and (status is None or status >= 500)
+
+
 @lru_cache(maxsize=16)
 def _bucket(url: str, options: tuple[tuple[str, str], ...]) -> S3Store:
     given: dict[str, Any] = dict(options)  # Any: the stub has a name and a type for each
@@ -94,8 +100,7 @@ def _bucket(url: str, options: tuple[tuple[str, str], ...]) -> S3Store:
 
 def _is_passing(error: BaseException) -> bool:
     """Return whether the same request may succeed later: nothing came back, or the store has a trouble of its own."""
-    status = _status(error)
-    return status is None or status >= 500 or status in (408, 409, 429)
+    return may_be_done(error) or _status(error) in (408, 409, 429)
 
 
 def _refusal(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from obstore.store import LocalStore, S3Store
 
 from lakehouse.market.errors import LakehouseError
 from lakehouse.storage.folder import UNFINISHED, Found, walk
-from lakehouse.storage.s3 import PATIENCE_S, open_bucket, persist
+from lakehouse.storage.s3 import PATIENCE_S, may_be_done, open_bucket, persist
 from lakehouse.storage.space import DiskFull, is_full
 
 T = TypeVar("T")
@@ -52,22 +52,25 @@ class Store:
         """
         Write *body* under *key* unless there is such an object; return whether it was written. Atomic.
 
-        When S3 went away meanwhile, an equal object counts as written: the try that was cut short may have been it.
+        When S3 did not say what became of a try, an equal object counts as written: that try may have been it.
 
         Raises:
             DiskFull: if a folder's disk is full; there is no such object then.
         """
-        tries = 0
+        may_be_ours = False
 
         def write() -> None:
-            nonlocal tries
-            tries += 1
-            obstore.put(self._store, key, body, mode="create")
+            nonlocal may_be_ours
+            try:
+                obstore.put(self._store, key, body, mode="create")
+            except BaseError as error:
+                may_be_ours = may_be_ours or may_be_done(error)
+                raise
 
         try:
             self._persist(write, f"write {key} to")
         except AlreadyExistsError:
-            return tries > 1 and self.get(key) == body
+            return may_be_ours and self.get(key) == body
         except (OSError, BaseError) as error:
             if self.folder is not None and is_full(error):
                 raise DiskFull.of(f"cannot write {key}", self.folder) from error

@@ -16,6 +16,7 @@ from lakehouse.storage.minio import MinioServer
 from lakehouse.storage.process import free_port
 from lakehouse.storage.s3 import StoreRefused, StoreUnavailable
 from lakehouse.storage.store import ObjectTooLarge, Store, open_store
+from tests.s3_stand_in import s3_stand_in
 from tests.stores import S3Server, empty_store, make_bucket, options
 
 ON_S3 = ["minio", "localstack"]
@@ -61,6 +62,13 @@ def test_of_many_puts_at_once_one_wins(store: Store) -> None:
         written = list(threads.map(put, bodies))
     assert written.count(True) == 1
     assert store.get("iss/a") == bodies[written.index(True)]
+
+
+def test_of_equal_puts_at_once_one_wins(store: Store) -> None:
+    """Whoever puts what another is putting learns that it was not the one."""
+    with ThreadPoolExecutor(16) as threads:
+        written = list(threads.map(lambda _: store.put("iss/a", b"body"), range(64)))
+    assert written.count(True) == 1
 
 
 def test_a_big_object_is_put_in_one_piece(store: Store) -> None:
@@ -209,6 +217,20 @@ def test_a_store_that_went_away_is_waited_for(frail: MinioServer) -> None:
         assert [look.exception() for look in looks] == [None, None]
     assert list(store.list("iss")) == [*keys, "iss/before"]
     assert store.get(keys[-1]) == keys[-1].encode() * 10_000
+
+
+@pytest.mark.parametrize(("there", "written"), [({}, True), ({"iss/a": b"other"}, False)])
+def test_a_put_whose_answer_was_lost_is_known_again(there: dict[str, bytes], written: bool) -> None:
+    """The store took it and said 500: the next try finds it there, and that counts as written if it is ours."""
+    with s3_stand_in() as stand_in:
+        stand_in.is_shaky = True
+        stand_in.objects |= there
+        store = open_store(
+            "s3://bucket", {"endpoint": stand_in.url, "access_key_id": "any", "secret_access_key": "any"}
+        )
+        assert store.put("iss/a", b"body") is written
+        assert not store.put("iss/a", b"body")
+        assert stand_in.objects == {"iss/a": b"body", **there}
 
 
 @pytest.mark.parametrize("act", ["put", "get", "exists", "list"])
