@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import subprocess
+import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from chalice.deploy import models
 from chalice.deploy.appgraph import ApplicationGraphBuilder
 from chalice.deploy.packager import DependencyBuilder, LambdaDeploymentPackager
 from chalice.utils import UI, OSUtils
-from psycopg import Connection
+from psycopg import Connection, sql
+from psycopg.conninfo import make_conninfo
 
 from functions.embedded import queue_event, storage_event
 from infra.aws.deployment import prepare
@@ -152,14 +154,28 @@ def exchange() -> Iterator[ServedExchange]:
 
 
 @pytest.fixture
-def functions(unpacked: Path, dsn: str, exchange: ServedExchange) -> Iterator[Functions]:
+def functions_dsn(dsn: str) -> Iterator[str]:
+    """Return the address of the database for a user who has the rights of the role of the app (docs/aws.md)."""
+    user, password = f"functions_{uuid.uuid4().hex}", uuid.uuid4().hex
+    with connect(dsn) as conn:
+        conn.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE lakehouse_app").format(
+                sql.Identifier(user), sql.Literal(password)
+            )
+        )
+        yield make_conninfo(dsn, user=user, password=password)
+        conn.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(user)))
+
+
+@pytest.fixture
+def functions(unpacked: Path, dsn: str, functions_dsn: str, exchange: ServedExchange) -> Iterator[Functions]:
     """Return the functions with a database, an exchange, and a stand-in for S3."""
     with s3_stand_in() as s3, connect(dsn) as conn:
         environ = {
-            "LAKEHOUSE_DATABASE_URL": dsn,
+            "LAKEHOUSE_DATABASE_URL": functions_dsn,
+            "LAKEHOUSE_REQUESTS_PER_S": "50",
             "LAKEHOUSE_BRONZE_URL": "s3://lakehouse-bronze",
             "LAKEHOUSE_ISS_URL": exchange.url,
-            "LAKEHOUSE_REQUESTS_PER_S": "0",
             "LAKEHOUSE_S3_ENDPOINT": s3.url,
             "AWS_REGION": "eu-central-1",
             "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
