@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from lakehouse.cache import cache_dir
 from lakehouse.database.connection import connect
 from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.market.errors import LakehouseError
@@ -93,7 +94,7 @@ def test_a_disk_that_fills_while_jobs_run(place: Path, calm: Calm, market: SlowE
     After space is made, the next start and a retry of what failed end in the tables of a calm run.
     """
     with small_disk(place / "disk", 700) as disk:
-        home = {"HOME": str(disk), "TMPDIR": str(disk)}
+        home = {"HOME": str(disk), "TMPDIR": str(disk), "LAKEHOUSE_CACHE_DIR": str(cache_dir())}
         platform = UpProcess(disk / "data", market.url, as_nobody(), home)
         platform.terminal = place / "terminal"
         market.pause_s = 0.1
