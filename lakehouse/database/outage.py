@@ -61,6 +61,7 @@ class Outage:
 
     def __init__(self) -> None:
         self.since: float | None = None
+        self.ended_at = float("-inf")
         self._lock = threading.Lock()
 
     def endure(self, error: BaseException, patience_s: float) -> None:
@@ -82,7 +83,7 @@ class Outage:
         with self._lock:
             if self.since is not None:
                 log.warning("database.back", away_s=round(time.monotonic() - self.since, 1))
-                self.since = None
+                self.since, self.ended_at = None, time.monotonic()
 
 
 def outage_of(dsn: str) -> Outage:
@@ -166,8 +167,10 @@ class SharedConnection:
                 except psycopg.Error as error:
                     if not is_outage(error):
                         raise
+                    is_of_before = self._conn is not None and self._opened_at < self._outage.ended_at
                     self._close()
-                    self._outage.endure(error, patience_s)
+                    if not is_of_before:  # else it was not used since an outage that others have seen the end of
+                        self._outage.endure(error, patience_s)
                 else:
                     self._note_back()
                     return result

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -22,10 +23,11 @@ import pytest
 from procrastinate.exceptions import ConnectorException
 from procrastinate.sql import queries
 from psycopg.conninfo import make_conninfo
+from structlog.testing import capture_logs
 
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
-from lakehouse.database.outage import connect_patiently, is_outage
+from lakehouse.database.outage import SharedConnection, connect_patiently, is_outage
 from lakehouse.database.runner import EmbeddedPostgres, free_port
 from lakehouse.jobs import queue
 from lakehouse.jobs.connector import SteadyConnector
@@ -315,6 +317,23 @@ def test_an_outage_is_told_from_other_errors(error: Exception, is_one: bool) -> 
     around = LakehouseError("the step failed")
     around.__cause__ = error
     assert is_outage(around) is is_one
+
+
+def test_a_connection_of_before_an_outage_is_no_other_outage(town: Town) -> None:
+    """It was not used until the database was back, and others had said so: it is opened anew in silence."""
+    idle, busy = SharedConnection(town.server.dsn), SharedConnection(town.server.dsn)
+    for connection in (idle, busy):
+        connection.run(lambda conn: conn.execute("SELECT 1"))
+    town.take_away(is_killed=True)
+    starting = threading.Timer(1, town.server.start)
+    starting.start()
+    with capture_logs() as said:
+        busy.run(lambda conn: conn.execute("SELECT 1"))
+        starting.join()
+        idle.run(lambda conn: conn.execute("SELECT 1"))
+    for connection in (idle, busy):
+        connection.close()
+    assert [line["event"] for line in said] == ["database.away", "database.back"]
 
 
 def test_a_database_that_refuses_us_is_not_waited_for(dsn: str) -> None:
