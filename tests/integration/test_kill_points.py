@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.postgres, pytest.mark.spark]
 
+THREADS = 2  # of each of two Dask workers
+
 
 @pytest.fixture
 def landed(calm: Calm, market: SlowExchange, dsn: str, tmp_path: Path) -> Chain:
@@ -148,16 +150,16 @@ def test_a_killed_dask_worker(market: SlowExchange, dsn: str, tmp_path: Path) ->
     chain = Chain.over(market, dsn, tmp_path)
     job_id = chain.plan()
     market.asked.clear()
-    market.pause_s = 0.25
+    market.pause_s = 0.6
     try:
         with (
-            LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]
+            LocalCluster(n_workers=2, threads_per_worker=THREADS, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]
             Client(cluster) as client,  # type: ignore[no-untyped-call]
             connect(dsn) as conn,
         ):
             pids = client.run(os.getpid)
             with child(Chain.fetch_on, chain, cluster.scheduler_address, job_id) as pid:
-                until(lambda: windows_in(conn, "running"))
+                until(lambda: being_read(conn) > THREADS)  # so both workers are at it
                 os.kill(next(iter(pids.values())), signal.SIGKILL)
                 until(lambda: not is_alive(pid))
             assert count(conn, "SELECT count(*) FROM lake.job_window WHERE state <> 'landed'") == 0
@@ -167,6 +169,13 @@ def test_a_killed_dask_worker(market: SlowExchange, dsn: str, tmp_path: Path) ->
             assert len(held) == len(readings)
     finally:
         market.pause_s = 0
+
+
+def being_read(conn: Connection[Any]) -> int:
+    """Return how many windows of candles have pages and no object yet."""
+    landed = count(conn, "SELECT count(*) FROM lake.bronze_object WHERE family = 'candles'")
+    begun = "SELECT count(*) FROM lake.job_window WHERE family = 'candles' AND state = 'running' AND pages > 0"
+    return count(conn, begun) - landed
 
 
 # -- in Spark ---------------------------------------------------------------------------------------------------------
