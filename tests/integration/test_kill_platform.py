@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 import subprocess
@@ -36,7 +37,8 @@ def up(market: SlowExchange) -> Iterator[UpProcess]:
         finally:
             family = platform.family() if platform.process and platform.process.poll() is None else []
             for process in family:
-                process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):  # it ended with the one before
+                    process.kill()
             psutil.wait_procs(family, 10)
 
 
