@@ -17,9 +17,17 @@ from urllib.parse import quote
 
 from chalice.app import Chalice
 from chalice.config import Config
-from chalice.local import ForbiddenError, LocalChalice, LocalGateway, LocalGatewayException
+from chalice.local import (
+    ForbiddenError,
+    LambdaEventConverter,
+    LocalChalice,
+    LocalGateway,
+    LocalGatewayException,
+    RouteMatcher,
+)
 
 MAX_BODY_BYTES = 1 << 20
+_ADDRESS = "X-Lakehouse-Address"
 _NO_PATH = "there is no such path under /v1"
 _DRAINED_BYTES = 16 << 20
 # What Chalice refuses itself, in the words and form of all other refusals
@@ -38,6 +46,7 @@ def wsgi_app(app: Chalice) -> Wsgi:
     if not isinstance(app, LocalChalice):
         app.__class__ = type("HostedChalice", (LocalChalice, app.__class__), {"_THREAD_LOCAL": threading.local()})
     gateway = LocalGateway(app, Config(config_from_disk={"lambda_timeout": _TIMEOUT_S}))
+    gateway.event_converter = _Events(RouteMatcher(list(app.routes)), app.api.binary_types)
 
     def respond(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         status, headers, body = _respond(gateway, environ)
@@ -46,6 +55,18 @@ def wsgi_app(app: Chalice) -> Wsgi:
         return [body]
 
     return respond
+
+
+class _Events(LambdaEventConverter):
+    """Names the client's address where API Gateway does, in the place of Chalice's constant."""
+
+    def create_lambda_event(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+    ) -> dict[str, Any]:
+        others = {name: value for name, value in headers.items() if name != _ADDRESS}
+        event: dict[str, Any] = super().create_lambda_event(method, path, others, body)
+        event["requestContext"]["identity"]["sourceIp"] = headers[_ADDRESS]
+        return event
 
 
 def _respond(gateway: LocalGateway, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -104,7 +125,7 @@ def _headers(environ: dict[str, Any]) -> dict[str, str]:
         headers["Content-Type"] = environ["CONTENT_TYPE"]
     # Chalice takes them for ASCII when it refuses a path
     headers = {name: value.encode("ascii", "replace").decode() for name, value in headers.items()}
-    headers["X-Lakehouse-Address"] = environ.get("REMOTE_ADDR", "")  # ours: what a client sent under the name is gone
+    headers[_ADDRESS] = environ.get("REMOTE_ADDR", "")  # ours: what a client sent under the name is gone
     return headers
 
 

@@ -80,4 +80,5 @@ def fingerprint(venv: Path) -> str:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     built_from = {name: project[name] for name in ("build-system", "project")} | project["tool"]["setuptools"]
     inputs = hashlib.sha256(LOCK.read_bytes() + json.dumps(built_from, sort_keys=True).encode())
-    return f"{venv} {base_python()} {platform.python_version()} {inputs.hexdigest()}"
+    # python3 and python3.12 may be one
+    return f"{venv} {Path(base_python()).resolve()} {platform.python_version()} {inputs.hexdigest()}"
