@@ -3,8 +3,11 @@
 # ruff: noqa: S608 - the text is made of names declared in lakehouse.market and of literals derived from data
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -32,6 +35,7 @@ CONFLICTS = (
     conflicts.MetadataChangedException,
     conflicts.ProtocolChangedException,
 )
+_COMMIT = re.compile(r"_delta_log/\d{20}\.(json|checkpoint.*parquet)")
 _RUN_ID = "spark.databricks.delta.commitInfo.userMetadata"
 
 
@@ -67,6 +71,7 @@ def ensure_table(spark: SparkSession, url: str, table: Table) -> None:
 
     With change data feed; without deletion vectors and other features that deltalake cannot read or write.
     """
+    clear_half_made(url)
     partitioned = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
     try:
         spark.sql(
@@ -77,6 +82,20 @@ def ensure_table(spark: SparkSession, url: str, table: Table) -> None:
         # Another worker made it at the same moment, as it makes its first merge
         if not DeltaTable.is_deltatable(url):
             raise
+
+
+def clear_half_made(url: str) -> None:
+    """
+    Remove a table's folder whose creation was cut short, by a kill or a full disk: it has a log without a commit.
+
+    Spark takes any folder that is not empty for a table, and would never create it. Other folders are left alone.
+    """
+    if "://" in url or not Path(url).is_dir():
+        return
+    files = {path.relative_to(url).as_posix() for path in Path(url).rglob("*") if path.is_file()}
+    if all(name.startswith("_delta_log/") and not _COMMIT.fullmatch(name) for name in files):
+        log.warning("engines.half_made_table_removed", url=url, files=sorted(files))
+        shutil.rmtree(url)
 
 
 def make_equal(

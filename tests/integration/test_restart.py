@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from psycopg import Connection
 
 from lakehouse.bronze.fetch import Landed, fetch_window
@@ -22,6 +24,7 @@ from lakehouse.bronze.ledger import coverage
 from lakehouse.bronze.reconcile import reconcile
 from lakehouse.database.connection import connect
 from lakehouse.database.runner import EmbeddedPostgres, password_file
+from lakehouse.engines.delta import clear_half_made
 from lakehouse.jobs.consumer import forget_dead_workers
 from lakehouse.jobs.recovery import recover
 from lakehouse.market.errors import BadInput
@@ -282,3 +285,17 @@ def test_a_database_of_ones_own_that_is_away_is_told(tmp_path: Path) -> None:
     line = refused("up", "--data", str(tmp_path / "data"), "--port", "0", LAKEHOUSE_DATABASE_URL=address)
     expected = rf"Error: the database has not answered for \d+ s \(.*port {port} failed: Connection refused.*\): start"
     assert re.match(expected, line)
+
+
+def test_a_table_whose_creation_was_cut_short_is_removed(tmp_path: Path) -> None:
+    """A log without a commit is no table, and Spark would take it for one; a table and foreign files stay."""
+    contents = {"half": "_delta_log/.00000000000000000000.json.tmp", "foreign": "notes.txt"}
+    for name, file in contents.items():
+        (tmp_path / name / file).parent.mkdir(parents=True)
+        (tmp_path / name / file).touch()
+    (tmp_path / "empty" / "_delta_log").mkdir(parents=True)
+    write_deltalake(str(tmp_path / "table"), pa.table({"x": [1]}))
+    for name in ("half", "foreign", "empty", "table", "none"):
+        clear_half_made(str(tmp_path / name))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign", "table"]
+    assert DeltaTable(str(tmp_path / "table")).version() == 0
