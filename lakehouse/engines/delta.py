@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 import structlog
@@ -35,6 +37,7 @@ CONFLICTS = (
     conflicts.MetadataChangedException,
     conflicts.ProtocolChangedException,
 )
+_MAKING_S = 10.0  # it takes 30 ms
 _COMMIT = re.compile(r"_delta_log/\d{20}\.(json|checkpoint.*parquet)")
 _RUN_ID = "spark.databricks.delta.commitInfo.userMetadata"
 
@@ -88,12 +91,19 @@ def clear_half_made(url: str) -> None:
     """
     Remove a table's folder whose creation was cut short, by a kill or a full disk: it has a log without a commit.
 
-    Spark takes any folder that is not empty for a table, and would never create it. Other folders are left alone.
+    Spark takes any folder that is not empty for a table, and would never create it. Other folders are left alone, and
+    one that changed a moment ago: another worker may be making it.
     """
     if "://" in url or not Path(url).is_dir():
         return
-    files = {path.relative_to(url).as_posix() for path in Path(url).rglob("*") if path.is_file()}
-    if all(name.startswith("_delta_log/") and not _COMMIT.fullmatch(name) for name in files):
+    try:
+        paths = {path: path.stat() for path in (Path(url), *Path(url).rglob("*"))}
+    except FileNotFoundError:
+        return  # somebody is at work there
+    files = {path.relative_to(url).as_posix() for path, found in paths.items() if S_ISREG(found.st_mode)}
+    changed_at = max(found.st_mtime for found in paths.values())
+    is_unborn = all(name.startswith("_delta_log/") and not _COMMIT.fullmatch(name) for name in files)
+    if is_unborn and time.time() - changed_at > _MAKING_S:
         log.warning("engines.half_made_table_removed", url=url, files=sorted(files))
         shutil.rmtree(url)
 

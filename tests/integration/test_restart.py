@@ -288,7 +288,7 @@ def test_a_database_of_ones_own_that_is_away_is_told(tmp_path: Path) -> None:
 
 
 def test_a_table_whose_creation_was_cut_short_is_removed(tmp_path: Path) -> None:
-    """A log without a commit is no table, and Spark would take it for one; a table and foreign files stay."""
+    """A log without a commit is no table, though Spark thinks so; a table, one being made and foreign files stay."""
     contents = {"half": "_delta_log/.00000000000000000000.json.tmp", "foreign": "notes.txt"}
     for name, file in contents.items():
         (tmp_path / name / file).parent.mkdir(parents=True)
@@ -296,6 +296,12 @@ def test_a_table_whose_creation_was_cut_short_is_removed(tmp_path: Path) -> None
     (tmp_path / "empty" / "_delta_log").mkdir(parents=True)
     write_deltalake(str(tmp_path / "table"), pa.table({"x": [1]}))
     for name in ("half", "foreign", "empty", "table", "none"):
+        for path in (tmp_path / name).rglob("*"):
+            os.utime(path, (0, 0))
+        if (tmp_path / name).exists():
+            os.utime(tmp_path / name, (0, 0))
+    (tmp_path / "making" / "_delta_log").mkdir(parents=True)
+    for name in ("half", "foreign", "empty", "table", "none", "making"):
         clear_half_made(str(tmp_path / name))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign", "table"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign", "making", "table"]
     assert DeltaTable(str(tmp_path / "table")).version() == 0
