@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 from delta import exceptions as conflicts
 from deltalake import DeltaTable
+from pyspark.errors import AnalysisException
 
 from lakehouse.database.locks import table_lock
 from lakehouse.market.errors import LakehouseError
@@ -38,6 +39,7 @@ CONFLICTS = (
     conflicts.ProtocolChangedException,
 )
 _MAKING_S = 10.0  # it takes 30 ms
+_LOOK_S = 0.05
 _COMMIT = re.compile(r"_delta_log/\d{20}\.(json|checkpoint.*parquet)")
 _RUN_ID = "spark.databricks.delta.commitInfo.userMetadata"
 
@@ -81,10 +83,13 @@ def ensure_table(spark: SparkSession, url: str, table: Table) -> None:
             f"CREATE TABLE IF NOT EXISTS {spark_name(url)} ({table.ddl()}) USING delta {partitioned} TBLPROPERTIES "
             "('delta.enableChangeDataFeed' = 'true', 'delta.enableDeletionVectors' = 'false')"
         )
-    except CONFLICTS:
-        # Another worker made it at the same moment, as it makes its first merge
-        if not DeltaTable.is_deltatable(url):
-            raise
+    except (*CONFLICTS, AnalysisException):
+        # Another worker makes it at the same moment, as it makes its first merge: its log may have no commit yet
+        until = time.monotonic() + _MAKING_S
+        while not DeltaTable.is_deltatable(url):
+            if time.monotonic() > until:
+                raise
+            time.sleep(_LOOK_S)
 
 
 def clear_half_made(url: str) -> None:
