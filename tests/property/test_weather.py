@@ -178,7 +178,7 @@ def test_silver_after_weather_is_that_of_a_calm_run(
     spark: SparkSession, url: str, dsn: str, tmp_path: Path, seed: int, calm_hash: str
 ) -> None:
     """Merged by Spark once under weather and once after it, candles and end-of-day rows have a calm run's hash."""
-    foul = weather_of(seed)
+    foul, met = weather_of(seed), MET.total()
     context = context_of(url, dsn, tmp_path, IMPATIENT)
     with under(
         Weather(
@@ -190,7 +190,8 @@ def test_silver_after_weather_is_that_of_a_calm_run(
         )
     ):
         run(context)
-    assert FAILED in states(context)
-    assert silver_hash(spark, context, tmp_path) != calm_hash
+    # Which windows failed, and so what this merge brings, depends on real time-outs too: on the machine's load
+    assert MET.total() > met
+    silver_hash(spark, context, tmp_path)
     run(context_of(url, dsn, tmp_path))
     assert silver_hash(spark, context, tmp_path) == calm_hash
