@@ -32,16 +32,14 @@ from lakehouse.storage.store import open_store
 from tests.bronze_objects import candle, candles_object
 from tests.merge_worker import LANDED, READY
 from tests.merge_world import Made, T, hash_of, quarantined, stored_version, versions, world
-from tests.seeds import TORTURE, seeds
+from tests.seeds import TORTURE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 pytestmark = [pytest.mark.spark, pytest.mark.postgres]
 
-LAKES = range(seeds(1, 5))
-WORLDS_A_LAKE = seeds(20, 100)
-TROUBLES_A_LAKE = seeds(3, 5)
+LAKES, WORLDS_A_LAKE, TROUBLES_A_LAKE = 5, 100, 5
 
 
 @dataclass
@@ -178,7 +176,8 @@ TROUBLES: Sequence[Callable[[Lake, random.Random], None]] = (
 )
 
 
-@pytest.mark.parametrize("number", LAKES)
+@pytest.mark.skipif(not TORTURE, reason="a lake of many worlds takes minutes: make torture")
+@pytest.mark.parametrize("number", range(LAKES))
 def test_every_worker_order_and_death_ends_in_the_same_versions(lake: Lake, number: int) -> None:
     """
     However worlds land, by whichever workers they are merged and wherever these die, all versions are the same.
