@@ -24,7 +24,7 @@ from lakehouse.up import Plan, Platform, running, with_settings
 _NEXT = """
 Try next, in another terminal:
   lakehouse sql{data} "SELECT secid, count(*) FROM silver.candles GROUP BY secid"
-  lakehouse ingest{data} SBER --timeframe 10m --from 2026-06-01
+  lakehouse ingest{data} LKOH --timeframe 10m --from 2026-06-01
   lakehouse jobs{data}
 Stop: Ctrl-C (what was loaded stays in {folder})"""
 

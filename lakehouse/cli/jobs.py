@@ -169,6 +169,8 @@ def _report(found: queue.Job, rows: str) -> None:
     click.echo(
         f"job {found.job_id} {found.state}: {found.windows_done} windows, {found.pages} pages, {found.rows} rows"
     )
+    if found.state == "done" and not found.windows_total:
+        click.echo("nothing was due: what was asked is held already (--reread asks again what is final)")
     for secid, note in found.report.get("notes", {}).items():
         click.echo(f"{secid}: {note}")
     if rows:
