@@ -167,8 +167,8 @@ def test_an_unknown_ticker_fails_alone(town: Town) -> None:
             assert time.monotonic() < until, job
             time.sleep(0.2)
         assert job.state == "failed"
-        assert job.error is not None
-        assert "the exchange does not know 'NOSUCH'" in job.error
+        assert job.why_failed is not None
+        assert "the exchange does not know 'NOSUCH'" in job.why_failed
         assert job.windows_done == job.windows_total > 0
 
 
