@@ -23,7 +23,8 @@ from lakehouse.access.sessions import mint
 from lakehouse.access.users import create_user
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
-from lakehouse.database.runner import EmbeddedPostgres, free_port
+from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.ports import free_port
 from tests.hostile_requests import Hostile
 
 # Who came and what was refused may be written down; of all else nothing may change

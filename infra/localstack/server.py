@@ -8,7 +8,8 @@ from types import TracebackType
 
 from infra.installing.environment import script
 from infra.installing.localstack import localstack_home
-from lakehouse.storage.process import ServerProcess, free_port
+from lakehouse.ports import free_port
+from lakehouse.storage.process import ServerProcess
 
 LAUNCHER = Path(__file__).parent / "launcher.py"
 _START_TIMEOUT_S = 120

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from lakehouse.database.cluster import InUse
 from lakehouse.database.cluster import password_file as password_file
 from lakehouse.lifeline import end_with_parent
 from lakehouse.market.errors import LakehouseError
+from lakehouse.ports import free_port, is_free
 
 _START_TIMEOUT_S = 120
 # Whoever stops us waits for 4 s at most; a server cut short recovers from its log at the next start.
@@ -96,7 +96,7 @@ class EmbeddedPostgres:
             cluster.initialise(self.data_dir, programs, self._identity(), is_durable=self._fsync)
         cluster.read_password(self.data_dir)
         cluster.refuse_second_server(self.data_dir)
-        if not _is_free(self.port):
+        if not is_free(self.port):
             raise InUse(f"port {self.port} is taken: choose another, or stop what listens there")
         self._logged = self.log_file.stat().st_size
         self._process = self._start_server(programs)
@@ -197,24 +197,6 @@ class EmbeddedPostgres:
 def server_dsn(data_dir: Path, port: int) -> str:
     """Return the address of the embedded server on *data_dir*."""
     return f"postgresql://postgres:{quote(cluster.read_password(data_dir), safe='')}@127.0.0.1:{port}/postgres"
-
-
-def free_port() -> int:
-    """Return a port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _says_ready(pid_file: Path, pid: int) -> bool:

@@ -8,7 +8,8 @@ from types import TracebackType
 
 from lakehouse.cache import cache_dir
 from lakehouse.market.errors import LakehouseError
-from lakehouse.storage.process import ServerProcess, free_port
+from lakehouse.ports import free_port
+from lakehouse.storage.process import ServerProcess
 
 # The newest that the Go module proxy serves: upstream is archived, and its release tags are not served
 MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lakehouse.market.errors import LakehouseError
+from lakehouse.ports import is_free
 
 _GRACE_S = 2.0
 # Reads the pipe that we hold, which closes when we are gone, kill -9 included; then ends the server and what it started
@@ -59,7 +59,7 @@ class ServerProcess:
         Raises:
             LakehouseError: if its port is taken, it ended, or it does not serve after *timeout_s* seconds.
         """
-        if not _is_free(self._ready[0]):
+        if not is_free(self._ready[0]):
             raise LakehouseError(
                 f"{self.name} did not start: port {self._ready[0]} is taken; choose another, or stop what listens there"
             )
@@ -123,24 +123,6 @@ class ServerProcess:
             watchdog.kill()
             watchdog.wait()
             watchdog.stdin.close()
-
-
-def free_port() -> int:
-    """Return a port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _answers(port: int, path: str) -> bool:

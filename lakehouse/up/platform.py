@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 import time
 import urllib.error
@@ -19,10 +18,11 @@ from lakehouse.access.users import ensure_admin
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
 from lakehouse.database.outage import connect_patiently
-from lakehouse.database.runner import free_port, server_dsn
+from lakehouse.database.runner import server_dsn
 from lakehouse.jobs.consumer import forget_dead_workers
 from lakehouse.market.errors import BadInput
 from lakehouse.market.moscow import to_moscow
+from lakehouse.ports import free_port, is_free
 from lakehouse.up import folder
 from lakehouse.up.plan import Plan
 from lakehouse.up.service import Service, ServiceFailed
@@ -152,7 +152,7 @@ def _web_port(plan: Plan, data: Path) -> int:
         return 0
     port = plan.settings.port or free_port()
     until = time.monotonic() + (_FORMER_ENDS_S if folder.was_killed(data) else 0)
-    while not _is_free(port, plan.settings.host):
+    while not is_free(port, plan.settings.host):
         if time.monotonic() >= until:
             raise BadInput(f"port {port} is taken: choose another with --port, or stop what listens there")
         time.sleep(0.1)
@@ -209,16 +209,6 @@ def _service(
 def _same_disk(places: list[Path]) -> bool:
     existing = [next(path for path in (place, *place.parents) if path.exists()) for place in places]
     return len({path.stat().st_dev for path in existing}) == 1
-
-
-def _is_free(port: int, host: str) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 def _answers(url: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import pytest
 from deltalake import write_deltalake
 
 from lakehouse.market.candle import DIM_DATE, DIM_INSTRUMENT, FACT_CANDLE
+from lakehouse.ports import free_port
 from lakehouse.serving.publish import publish_gold
 from lakehouse.silver.arrow import arrow_schema
 from tests.browser import made_market
@@ -75,14 +75,6 @@ def publish_made_market(dsn: str, folder: Path) -> None:
             configuration={"delta.enableChangeDataFeed": "true"},
         )
     publish_gold(dsn, str(folder))
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def wait_until_answers(url: str, process: subprocess.Popen[bytes], timeout_s: float = 60) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.ports import free_port
 from lakehouse.storage.keys import segment
 from lakehouse.storage.minio import MinioServer
-from lakehouse.storage.process import free_port
 from lakehouse.storage.s3 import StoreRefused, StoreUnavailable
 from lakehouse.storage.store import ObjectTooLarge, Store, open_store
 from tests.s3_stand_in import s3_stand_in

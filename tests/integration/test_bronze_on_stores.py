@@ -21,8 +21,8 @@ from lakehouse.database.connection import connect
 from lakehouse.iss.client import Patience
 from lakehouse.market.instrument import Instrument
 from lakehouse.market.timeframe import Timeframe
+from lakehouse.ports import free_port
 from lakehouse.storage.minio import MinioServer
-from lakehouse.storage.process import free_port
 from lakehouse.storage.store import Store, open_store
 from tests.exchange import candle, days, minutes
 from tests.served_exchange import ServedExchange, served

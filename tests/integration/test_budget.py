@@ -19,7 +19,8 @@ from lakehouse.database.clocks import Clocks
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
 from lakehouse.database.outage import DatabaseAway
-from lakehouse.database.runner import EmbeddedPostgres, free_port
+from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.ports import free_port
 from tests.asking import WORKERS, asking, recording
 from tests.seeds import seeds
 

@@ -28,10 +28,11 @@ from structlog.testing import capture_logs
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
 from lakehouse.database.outage import SharedConnection, connect_patiently, is_outage
-from lakehouse.database.runner import EmbeddedPostgres, free_port
+from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.jobs import queue
 from lakehouse.jobs.connector import SteadyConnector
 from lakehouse.market.errors import LakehouseError
+from lakehouse.ports import free_port
 from tests.asking import Arrivals, recording
 from tests.seeds import seeds
 

@@ -18,8 +18,9 @@ import psycopg
 import pytest
 
 from lakehouse.database.connection import connect
-from lakehouse.database.runner import EmbeddedPostgres, free_port, password_file, server_dsn
+from lakehouse.database.runner import EmbeddedPostgres, password_file, server_dsn
 from lakehouse.market.errors import LakehouseError
+from lakehouse.ports import free_port
 
 pytestmark = pytest.mark.postgres
 

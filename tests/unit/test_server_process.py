@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from lakehouse.market.errors import LakehouseError
-from lakehouse.storage.process import ServerProcess, free_port
+from lakehouse.ports import free_port
+from lakehouse.storage.process import ServerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 # Answers 200 on /, and has a child; the last argument makes it deaf to SIGTERM
