@@ -26,8 +26,10 @@ from lakehouse.jobs import fetching, queue, retrying
 from lakehouse.jobs.conservation import conservation, verdict
 from lakehouse.market.errors import BadInput
 from lakehouse.serving import queries
+from lakehouse.settings import names
 
 app = Chalice(app_name="lakehouse")
+NAMES = names()
 
 
 def asked() -> Request:
@@ -185,13 +187,13 @@ def candles() -> Response:
         return read_candles(conn, asked())
 
 
-@app.on_sqs_message(queue="lakehouse-ingest", batch_size=1, name="ingest_step")
+@app.on_sqs_message(queue=f"{NAMES.queue_prefix}-ingest", batch_size=1, name="ingest_step")
 def ingest_step(event: SQSEvent) -> None:
     for record in event:
         fetching.plan_ingest(context.fetching(), json.loads(record.body)["job_id"])
 
 
-@app.on_sqs_message(queue="lakehouse-fetch", batch_size=1)
+@app.on_sqs_message(queue=f"{NAMES.queue_prefix}-fetch", batch_size=1)
 def fetch(event: SQSEvent) -> None:
     for record in event:
         message = json.loads(record.body)
@@ -199,7 +201,7 @@ def fetch(event: SQSEvent) -> None:
         fetching.fetch_batch(context.fetching(), message["job_id"], message["window_ids"], scheduler)
 
 
-@app.on_s3_event(bucket="lakehouse-bronze", events=["s3:ObjectCreated:*"], prefix="iss/")
+@app.on_s3_event(bucket=NAMES.bucket, events=["s3:ObjectCreated:*"], prefix="iss/")
 def landed(event: S3Event) -> None:
     with context.pool().connection() as conn:
         fetching.object_landed(conn, event.key)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError
@@ -14,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from lakehouse.market.errors import BadInput
 
 EXCHANGE_URL = "https://iss.moex.com/iss"
+# Names of functions begin with it as well, and have 64 characters at most
+QUEUE_PREFIX = r"^[a-z][a-z0-9-]{0,30}$"
 
 
 class Settings(BaseSettings):
@@ -35,6 +39,11 @@ class Settings(BaseSettings):
         default=None, description="who asks the object store; by default the machine's role on AWS"
     )
     s3_secret_access_key: SecretStr | None = Field(default=None, description="the secret of that access key")
+    queue_prefix: str | None = Field(
+        default=None,
+        pattern=QUEUE_PREFIX,
+        description="name of a deployment on AWS: its queues are PREFIX-ingest and PREFIX-fetch; no queues by default",
+    )
     source: Literal["exchange", "simulator", "recorded"] = Field(
         default="exchange", description="where the data are from"
     )
@@ -71,6 +80,21 @@ class Settings(BaseSettings):
     def lake(self) -> str:
         """The root of the Delta tables."""
         return str(self.data_dir.absolute())
+
+
+@dataclass(frozen=True)
+class Names:
+    """What wakes the functions: the events of Bronze's bucket, and queues whose names begin with the prefix."""
+
+    bucket: str = "lakehouse-bronze"
+    queue_prefix: str = "lakehouse"
+
+
+def names(environ: Mapping[str, str] = os.environ) -> Names:
+    """Return the names that handlers declare; what is wrong with a setting is told by `load_settings`, not here."""
+    url = urlsplit(environ.get("LAKEHOUSE_BRONZE_URL", ""))
+    bucket = url.netloc if url.scheme == "s3" and url.netloc else Names.bucket
+    return Names(bucket, environ.get("LAKEHOUSE_QUEUE_PREFIX") or Names.queue_prefix)
 
 
 def default_data_dir() -> Path:

@@ -16,17 +16,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chalice.app import S3EventConfig
-
-from infra.aws.own import event_sources
 from infra.aws.package import PROJECT
 from infra.aws.policies import Place, function_names, policy
 from infra.installing.environment import ROOT
+from lakehouse.settings import QUEUE_PREFIX, names
 
 CONFIG = ROOT / "functions" / ".chalice" / "config.json"
 # What Chalice remembers of a deployment outlives the package; outside git
 DEPLOYED = CONFIG.parent / "deployed"
 _NAME = re.compile(r"\$\{([A-Z_]+)\}")
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 class NotDeployable(Exception):
@@ -57,23 +56,23 @@ def prepare(project: Path, stage: str, environ: Mapping[str, str], remembered: P
     Write the configuration of *stage* and its policies into *project*, which `package.stage` filled.
 
     Args:
-        remembered: Folder where Chalice keeps what it deployed.
+        remembered: Folder where Chalice keeps what it deployed, for each deployment's name apart.
 
     Raises:
-        NotDeployable: if the project is missing, a name is not set, or Bronze is another bucket than handlers hear of.
+        NotDeployable: if the project is missing, or a name is not set or cannot be one.
     """
     if not (project / "app.py").is_file():
         raise NotDeployable(f"{project} holds no package: run make package first")
     config = one_stage(read_config(), stage)
     filled = fill(config, environ)
-    place = place_of(stage, filled, environ)
+    place = place_of(stage, environ)
     folder = project / ".chalice"
     folder.mkdir(exist_ok=True)
     in_network = "subnet_ids" in filled["stages"][stage]
     for function in function_names():
         _write(folder / f"policy-{function}.json", policy(function, place, in_network=in_network))
     _write(folder / "config.json", filled)
-    _link(folder / "deployed", remembered)
+    _link(folder / "deployed", remembered / place.names.queue_prefix)
     (project / "requirements.txt").touch()
 
 
@@ -99,17 +98,16 @@ def fill(node: Any, environ: Mapping[str, str]) -> Any:
     return _NAME.sub(lambda found: _named(found[1], environ), node) if isinstance(node, str) else node
 
 
-def place_of(stage: str, filled: Mapping[str, Any], environ: Mapping[str, str]) -> Place:
-    """Return where *stage* is, once sure that objects land in the bucket whose events the handlers get."""
-    url = filled["environment_variables"]["LAKEHOUSE_BRONZE_URL"]
-    heard = {source.bucket for source in event_sources() if isinstance(source, S3EventConfig)}
-    if {url} != {f"s3://{bucket}" for bucket in heard}:
+def place_of(stage: str, environ: Mapping[str, str]) -> Place:
+    """Return where *stage* is; raise NotDeployable if objects would land where no handler hears of them."""
+    url, prefix = _named("LAKEHOUSE_BRONZE_URL", environ), _named("LAKEHOUSE_QUEUE_PREFIX", environ)
+    if not _BUCKET.fullmatch(url):
+        raise NotDeployable(f"LAKEHOUSE_BRONZE_URL is {url}: handlers hear of a whole bucket, so write s3://BUCKET")
+    if not re.fullmatch(QUEUE_PREFIX, prefix):
         raise NotDeployable(
-            f"LAKEHOUSE_BRONZE_URL is {url}, and functions/app.py gets the events of {', '.join(sorted(heard))}: "
-            "what lands would not be merged; make the two the same"
+            f"LAKEHOUSE_QUEUE_PREFIX is {prefix}: write up to 31 of a-z, 0-9 and hyphens that begin with a letter"
         )
-    account, region = _named("AWS_ACCOUNT_ID", environ), _named("AWS_REGION", environ)
-    return Place(account, region, stage, heard.pop())
+    return Place(_named("AWS_ACCOUNT_ID", environ), _named("AWS_REGION", environ), stage, names(environ))
 
 
 def _named(name: str, environ: Mapping[str, str]) -> str:
@@ -127,8 +125,8 @@ def _write(file: Path, document: object) -> None:
 
 def _link(link: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
-        link.symlink_to(folder, target_is_directory=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder, target_is_directory=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 from chalice.app import SQSEventConfig
 
 from infra.aws.own import event_sources
+from lakehouse.settings import Names
 
 Statement = dict[str, Any]
 
@@ -27,16 +28,17 @@ _INTERFACES = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where the functions are deployed: an account's number, a region, Chalice's stage, Bronze's bucket."""
+    """Where the functions are deployed: an account's number, a region, Chalice's stage; and what it is named after."""
 
     account: str
     region: str
     stage: str
-    bucket: str
+    names: Names
 
     def function(self, name: str) -> str:
         """The name that the function has on AWS: Chalice gives the API's the stage's alone."""
-        return f"lakehouse-{self.stage}" if name == API else f"lakehouse-{self.stage}-{name}"
+        stage = f"{self.names.queue_prefix}-{self.stage}"
+        return stage if name == API else f"{stage}-{name}"
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
@@ -64,12 +66,17 @@ def _queues(function: str, place: Place) -> Iterator[Statement]:
     queues = [each for each in event_sources() if isinstance(each, SQSEventConfig) and each.name == function]
     if queues:
         actions = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
-        yield _allow(actions, [each.queue_arn or place.arn("sqs", str(each.queue)) for each in queues])
+        yield _allow(actions, [place.arn("sqs", _queue(str(each.queue), place)) for each in queues])
+
+
+def _queue(declared: str, place: Place) -> str:
+    """Return the queue's name in *place*: the handlers were imported here, with the prefix that is set here."""
+    return f"{place.names.queue_prefix}-{declared.rpartition('-')[2]}"
 
 
 def _objects(function: str, place: Place) -> Iterator[Statement]:
     for action, folders in OBJECTS.get(function, {}).items():
-        yield _allow([action], [f"arn:aws:s3:::{place.bucket}/{folder}/*" for folder in folders])
+        yield _allow([action], [f"arn:aws:s3:::{place.names.bucket}/{folder}/*" for folder in folders])
 
 
 def _network(function: str, place: Place) -> Iterator[Statement]:

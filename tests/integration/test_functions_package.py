@@ -238,10 +238,10 @@ def test_chalice_plans_each_function_with_its_limits_and_its_role(archive: Path,
     application = ApplicationGraphBuilder().build(config, "aws")
     planned = {resource.function_name: resource for resource in functions_of(application)}
     assert {name: (each.memory_size, each.timeout, each.reserved_concurrency) for name, each in planned.items()} == {
-        "lakehouse-aws": (512, 29, None),
-        "lakehouse-aws-ingest_step": (512, 300, None),
-        "lakehouse-aws-fetch": (1024, 600, 2),
-        "lakehouse-aws-landed": (256, 60, None),
+        "ours-aws": (512, 29, None),
+        "ours-aws-ingest_step": (512, 300, None),
+        "ours-aws-fetch": (1024, 600, 2),
+        "ours-aws-landed": (256, 60, None),
     }
     policies = {policy_of(each) for each in planned.values()}
     assert (len(policies), all(file.is_file() for file in policies)) == (4, True)
@@ -250,7 +250,8 @@ def test_chalice_plans_each_function_with_its_limits_and_its_role(archive: Path,
 
 ENVIRON = {
     "LAKEHOUSE_DATABASE_URL": "postgresql://lakehouse:secret@db.example/lakehouse",
-    "LAKEHOUSE_BRONZE_URL": "s3://lakehouse-bronze",
+    "LAKEHOUSE_BRONZE_URL": "s3://our-bronze",
+    "LAKEHOUSE_QUEUE_PREFIX": "ours",
     "FUNCTIONS_SUBNETS": "subnet-1,subnet-2",
     "FUNCTIONS_SECURITY_GROUPS": "sg-1",
     "AWS_ACCOUNT_ID": "123456789012",

@@ -1,20 +1,25 @@
+import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chalice.app import SQSEventConfig
 
-from infra.aws.deployment import NotDeployable, fill, one_stage, place_of, prepare, read_config
+from infra.aws.deployment import NotDeployable, place_of, prepare, read_config
 from infra.aws.own import event_sources
 from infra.aws.policies import Place, function_names, policy
 from infra.installing.environment import ROOT
+from lakehouse.settings import Names
 
-PLACE = Place("123456789012", "eu-central-1", "aws", "lakehouse-bronze")
+PLACE = Place("123456789012", "eu-central-1", "aws", Names("our-bronze", "ours"))
 STORES = json.loads((ROOT / "infra" / "aws" / "stores.json").read_text(encoding="utf-8"))["Resources"]
 ENVIRON = {
     "LAKEHOUSE_DATABASE_URL": "postgresql://lakehouse:secret@db.example/lakehouse",
-    "LAKEHOUSE_BRONZE_URL": "s3://lakehouse-bronze",
+    "LAKEHOUSE_BRONZE_URL": "s3://our-bronze",
+    "LAKEHOUSE_QUEUE_PREFIX": "ours",
     "FUNCTIONS_SUBNETS": "subnet-1,subnet-2",
     "FUNCTIONS_SECURITY_GROUPS": "sg-1",
     "AWS_ACCOUNT_ID": PLACE.account,
@@ -52,9 +57,9 @@ def test_each_policy_names_its_own_function_only(function: str) -> None:
 def test_only_what_a_queue_wakes_may_take_from_it() -> None:
     """And from that queue alone."""
     for function in function_names():
-        queues = [each.queue for each in event_sources() if isinstance(each, SQSEventConfig) and each.name == function]
+        queues = [kind(each) for each in event_sources() if isinstance(each, SQSEventConfig) and each.name == function]
         found = [each["Resource"] for each in statements(function) if each["Action"][0].startswith("sqs:")]
-        assert found == [[f"arn:aws:sqs:eu-central-1:123456789012:{queue}"] for queue in queues]
+        assert found == [[f"arn:aws:sqs:eu-central-1:123456789012:ours-{queue}"] for queue in queues]
 
 
 def test_only_what_asks_the_exchange_reaches_the_bucket() -> None:
@@ -68,7 +73,7 @@ def test_the_code_of_a_function_may_not_touch_the_network() -> None:
     *_, granted, denied = statements("fetch")
     assert denied["Effect"] == "Deny"
     assert (denied["Action"], denied["Resource"]) == (granted["Action"], granted["Resource"])
-    arn = "arn:aws:lambda:eu-central-1:123456789012:function:lakehouse-aws-fetch"
+    arn = "arn:aws:lambda:eu-central-1:123456789012:function:ours-aws-fetch"
     assert denied["Condition"] == {"ArnEquals": {"lambda:SourceFunctionArn": [arn]}}
 
 
@@ -85,13 +90,15 @@ def test_every_function_has_limits_and_a_policy_of_its_own_in_every_stage() -> N
 def test_a_message_is_hidden_for_six_time_limits_and_then_kept() -> None:
     """Lambda retries within that time; what fails five times goes where a person finds it, for 14 days."""
     limits = read_config()["stages"]["aws"]["lambda_functions"]
-    queue_by_name = {each["Properties"].get("QueueName"): name for name, each in STORES.items()}
+    queues = {each["Properties"]["QueueName"]["Fn::Sub"]: each for each in STORES.values() if "Queue" in each["Type"]}
     for source in event_sources():
         if isinstance(source, SQSEventConfig):
-            queue = STORES[queue_by_name[source.queue]]["Properties"]
+            name = f"${{QueuePrefix}}-{kind(source)}"
+            queue = queues[name]["Properties"]
             assert queue["VisibilityTimeout"] == 6 * limits[source.name]["lambda_timeout"]
             dead = STORES[queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]]["Properties"]
-            assert (dead["QueueName"], dead["MessageRetentionPeriod"]) == (f"{source.queue}-dead", 14 * 86_400)
+            assert dead["QueueName"] == {"Fn::Sub": f"{name}-dead"}
+            assert dead["MessageRetentionPeriod"] == 14 * 86_400
             assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
 
 
@@ -112,7 +119,7 @@ def test_a_project_is_made_ready_for_a_stage(tmp_path: Path) -> None:
     assert (list(config["stages"]), config["stages"]["aws"]["subnet_ids"]) == (["aws"], ["subnet-1", "subnet-2"])
     assert (folder / "config.json").stat().st_mode & 0o077 == 0
     assert json.loads((folder / "policy-fetch.json").read_text(encoding="utf-8"))["Statement"] == statements("fetch")
-    assert (folder / "deployed").resolve() == (tmp_path / "deployed").resolve()
+    assert (folder / "deployed").resolve() == (tmp_path / "deployed" / "ours").resolve()
 
 
 def test_a_project_without_a_package_is_refused(tmp_path: Path) -> None:
@@ -129,8 +136,50 @@ def test_a_name_that_is_not_set_is_told(name: str, tmp_path: Path) -> None:
         prepare(tmp_path, "aws", {**ENVIRON, name: ""}, tmp_path / "deployed")
 
 
-def test_a_bucket_that_no_handler_hears_of_is_refused() -> None:
+@pytest.mark.parametrize("url", ["/var/bronze", "s3://our-bronze/below", "s3://our_bronze", "s3://"])
+def test_a_bronze_that_no_handler_hears_of_is_refused(url: str) -> None:
     """Objects would land there and never be merged."""
-    filled = fill(one_stage(read_config(), "aws"), {**ENVIRON, "LAKEHOUSE_BRONZE_URL": "s3://elsewhere"})
-    with pytest.raises(NotDeployable, match=r"^LAKEHOUSE_BRONZE_URL is s3://elsewhere, and .* lakehouse-bronze: "):
-        place_of("aws", filled, ENVIRON)
+    with pytest.raises(NotDeployable, match=rf"^LAKEHOUSE_BRONZE_URL is {url}: handlers hear of a whole bucket, so"):
+        place_of("aws", {**ENVIRON, "LAKEHOUSE_BRONZE_URL": url})
+
+
+@pytest.mark.parametrize("prefix", ["Ours", "our_lake", "1st", "o" * 32])
+def test_a_name_that_no_queue_or_function_can_have_is_refused(prefix: str) -> None:
+    """Chalice would find out half way."""
+    with pytest.raises(NotDeployable, match=rf"^LAKEHOUSE_QUEUE_PREFIX is {prefix}: write up to 31 of a-z, 0-9 and"):
+        place_of("aws", {**ENVIRON, "LAKEHOUSE_QUEUE_PREFIX": prefix})
+
+
+def test_two_deployments_are_remembered_apart(tmp_path: Path) -> None:
+    """The second one of a stage does not take the place of the first."""
+    (tmp_path / "app.py").touch()
+    for name in ("ours", "theirs"):
+        prepare(tmp_path, "aws", {**ENVIRON, "LAKEHOUSE_QUEUE_PREFIX": name}, tmp_path / "deployed")
+        (tmp_path / ".chalice" / "deployed" / "aws.json").write_text(name)
+    assert (tmp_path / "deployed" / "ours" / "aws.json").read_text() == "ours"
+
+
+DECLARED = """
+from functions.app import app
+print([getattr(each, "bucket", None) or getattr(each, "queue", None) for each in app.event_sources])
+"""
+
+
+@pytest.mark.parametrize(
+    ("environ", "names"),
+    [
+        ({}, {"lakehouse-ingest", "lakehouse-fetch", "lakehouse-bronze"}),
+        ({"LAKEHOUSE_BRONZE_URL": "s3://our-bronze", "LAKEHOUSE_QUEUE_PREFIX": "ours", "LAKEHOUSE_PORT": "none"},
+         {"ours-ingest", "ours-fetch", "our-bronze"}),
+    ],
+)  # fmt: skip
+def test_handlers_are_named_after_the_settings(environ: dict[str, str], names: set[str]) -> None:
+    """At their import, when a setting that is wrong can be told to nobody."""
+    command = [sys.executable, "-c", DECLARED]
+    ran = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(ast.literal_eval(ran.stdout)) - {None} == names
+
+
+def kind(source: SQSEventConfig) -> str:
+    """The queue's name behind the prefix."""
+    return str(source.queue).rpartition("-")[2]
