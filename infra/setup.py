@@ -35,6 +35,7 @@ def install(with_browser: bool, with_stores: bool) -> int:
     from infra.installing.environment import install_environment
     from infra.installing.jars import install_jars
     from infra.installing.java import install_java
+    from infra.installing.lambda_runtime import install_lambda_runtime
     from infra.installing.localstack import install_localstack
     from infra.installing.minio import install_minio
     from infra.installing.report import SetupFailed
@@ -49,6 +50,7 @@ def install(with_browser: bool, with_stores: bool) -> int:
         install_browser(wanted=with_browser, as_root=os.geteuid() == 0)
         install_minio(wanted=with_stores)
         install_localstack(wanted=with_stores)
+        install_lambda_runtime(wanted=with_stores)
     except SetupFailed as error:
         return fail(str(error))
     except OSError as error:

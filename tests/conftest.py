@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from infra.installing.browser import find_chromium, how_to_install
+from infra.installing.lambda_runtime import has_lambda_runtime
 from infra.installing.localstack import how_to_install as how_to_install_localstack
 from infra.installing.localstack import is_installed as has_localstack
 from infra.installing.minio import how_to_install as how_to_install_minio
@@ -123,7 +124,7 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
 @pytest.fixture(scope="session")
 def localstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStackServer]:
     """Return a running LocalStack, one for all tests."""
-    if not has_localstack():
+    if not (has_localstack() and has_lambda_runtime()):
         require("LocalStack", how_to_install_localstack())
     with LocalStackServer(tmp_path_factory.mktemp("localstack")) as server:
         yield server

@@ -1,5 +1,5 @@
 """
-Run LocalStack on loopback only.
+Run LocalStack on loopback only, and its Lambda functions without Docker.
 
 Run by the Python of LocalStack's own environment. LocalStack 4.14 gives its gateway no interface to listen on, whatever
 GATEWAY_LISTEN says, and then answers on all of them.
@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from localstack.runtime.main import main  # type: ignore[import-not-found] # not in our environment
-from twisted.internet import endpoints  # type: ignore[import-not-found]
+from localstack.runtime.main import main
+from localstack.services.lambda_.invocation import runtime_executor
+from twisted.internet import endpoints
+
+from infra.localstack.lambda_executor import LocalExecutor
 
 
-class LoopbackEndpoint(endpoints.TCP4ServerEndpoint):  # type: ignore[misc]
+class LoopbackEndpoint(endpoints.TCP4ServerEndpoint):  # type: ignore[misc] # Twisted is not in our environment
     """A listener on 127.0.0.1 where Twisted's would be on 0.0.0.0."""
 
     def __init__(self, reactor: Any, port: int, backlog: int = 50, interface: str = "") -> None:
@@ -22,4 +25,6 @@ class LoopbackEndpoint(endpoints.TCP4ServerEndpoint):  # type: ignore[misc]
 
 if __name__ == "__main__":
     endpoints.TCP4ServerEndpoint = LoopbackEndpoint
+    # Those who use it import it by name, later than this
+    runtime_executor.get_runtime_executor = lambda: LocalExecutor
     main()

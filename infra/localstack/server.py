@@ -6,12 +6,13 @@ import secrets
 from pathlib import Path
 from types import TracebackType
 
-from infra.installing.environment import script
+from infra.installing.environment import ROOT, script
+from infra.installing.lambda_runtime import lambda_python
 from infra.installing.localstack import localstack_home
+from infra.localstack.runtime import PYTHON
 from lakehouse.ports import free_port
 from lakehouse.storage.process import ServerProcess
 
-LAUNCHER = Path(__file__).parent / "launcher.py"
 _START_TIMEOUT_S = 120
 
 
@@ -31,8 +32,8 @@ class LocalStackServer:
         self.secret_access_key = secrets.token_urlsafe(24)
         self._process = ServerProcess(
             "LocalStack",
-            # -P: the launcher's folder is no place to import from
-            [script(localstack_home(), "python"), "-P", LAUNCHER],
+            # -P: the folder it runs in is no place to import from
+            [script(localstack_home(), "python"), "-P", "-m", "infra.localstack.launcher"],
             self._environment(),
             self.folder / "localstack.log",
             (self.port, "/_localstack/health"),
@@ -68,6 +69,7 @@ class LocalStackServer:
 
     def _environment(self) -> dict[str, str]:
         return {
+            "PYTHONPATH": str(ROOT),
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder / "tmp"),
             "FILESYSTEM_ROOT": str(self.folder / "files"),
@@ -76,4 +78,5 @@ class LocalStackServer:
             "DISABLE_EVENTS": "1",  # tells nobody that it runs
             "SKIP_SSL_CERT_DOWNLOAD": "1",
             "EAGER_SERVICE_LOADING": "0",
+            PYTHON: str(lambda_python()),
         }
