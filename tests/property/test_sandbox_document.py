@@ -1,0 +1,275 @@
+"""Whatever a child writes: nothing but BadResult leaves the host's validator, and nothing forbidden passes it."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urlsplit
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lakehouse.sandbox.document import BadResult, Document, Figure, TableItem, Text, parse
+
+
+@dataclass(frozen=True)
+class Bounds:
+    result_bytes: int = 200_000
+    text_bytes: int = 500
+
+
+BOUNDS = Bounds()
+
+# The rules, said without the validator's own lists and patterns
+FORBIDDEN_NAMES = {
+    "images", "image", "source", "src", "href", "url", "geojson", "geo", "map", "mapbox", "template", "frames",
+    "updatemenus", "sliders", "args", "args2", "method", "execute", "meta", "config", "transition",
+    "plotlyServerURL", "topojsonURL", "accesstoken", "linkText", "onclick", "__proto__", "constructor", "prototype",
+    "xsrc", "textsrc", "customdatasrc", "layers", "uid",
+}  # fmt: skip
+FORBIDDEN_TRACES = (
+    "geo",
+    "map",
+    "image",
+    "choropleth",
+    "table",
+    "sankey",
+    "carpet",
+    "mesh",
+    "cone",
+    "stream",
+    "volume",
+)
+HARMLESS_TAGS = {"b", "i", "br", "sub", "sup", "extra"}
+FETCHING = {"http", "https", "ftp", "ws", "wss", "file", "blob", "data", "javascript", "vbscript", "mailto", "about"}
+
+NASTY = [
+    "<a href='https://evil.example/?q=1'>x</a>", "<a xlink:href=//evil.example>", "<img src=x onerror=alert(1)>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;", "&amp;lt;a href=1&amp;gt;", "&#60;a&#62;", "<b onclick=alert(1)>", "<b\n>",
+    "&&#x200b;lt;a&gt;",
+    "<\u200ba>", "<\x00a>", "//evil.example", "\\\\evil.example", "/\u200b/evil.example", "/\t/e.x",
+    "https:evil.example", "JaVaScRiPt:alert(1)", "java\nscript:alert(1)", "data:text/html,<b>", "url(//evil.example/x)",
+    "\\75rl(x)", "u\u200brl(x)", "@import 'x'", "%{x:1000000000f}", "%{x:{>1000000000f}", "999999999f", "</extra><a>",
+    "\x1b]8;;http://evil.example\x07x\x1b]8;;\x07", "\x1b[2J\x1b[31m",
+    "\x9b31m", "\u202egpj.exe", "\u2066x", "\U000e0041",
+    "\ud800", "\udfff\ud800", "\r\n\r", "\x00", "\x7f", "\u2028", "S&P 500", "a < b", "<<b>>", "2024-01-02T10:00:00",
+    "&" * 50 + "lt;", "&amp;" * 9 + "lt;a", "<extra></extra>", "__proto__", "\ufeff\ufffe",
+]  # fmt: skip
+
+texts = st.sampled_from(NASTY) | st.text(max_size=20) | st.lists(st.sampled_from(NASTY), max_size=4).map("".join)
+numbers = (
+    st.integers(-(10**6), 10**6)
+    | st.floats()
+    | st.sampled_from([10**400, -(10**30), 2**53 + 1, 1e308, math.inf, -math.inf, math.nan])
+)
+scalars = texts | numbers | st.booleans() | st.none()
+names = (
+    st.sampled_from(
+        ["title", "text", "x", "xaxis", "xaxis2", "marker", "color", "hovertemplate", "tickformat", "shape"]
+    )
+    | st.sampled_from(
+        ["annotations", "shapes", "customdata", "grid", "rows", "nbinsx", "height", "width", "name", "font"]
+    )
+    | st.sampled_from(sorted(FORBIDDEN_NAMES))
+    | texts
+)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4))
+arrays = st.fixed_dictionaries(
+    {
+        "dtype": st.sampled_from(["f8", "f4", "i1", "u4", "O", "f80"]) | scalars,
+        "bdata": st.text("AAAA/+=*", max_size=24),
+    },
+    optional={"shape": st.sampled_from(["2", "1, 3", "1000000000, 1000000000", "-1,-1", "0,0", "1,1,1,1"]) | scalars},
+)
+trace_types = st.sampled_from(
+    ["scatter", "bar", "heatmap", "histogram", "scattergeo", "choroplethmap", "image", "table"]
+)
+traces = st.dictionaries(names, values | arrays, max_size=5).flatmap(
+    lambda trace: st.one_of(st.just(trace), trace_types.map(lambda kind: {**trace, "type": kind}))
+)
+figures = st.fixed_dictionaries(
+    {"data": st.lists(traces, max_size=3), "layout": st.dictionaries(names, values, max_size=6)},
+    optional={"frames": values, "config": values},
+)
+items = (
+    st.fixed_dictionaries({"kind": st.just("text"), "stream": st.sampled_from(["out", "err"]) | scalars, "text": texts})
+    | st.fixed_dictionaries({"kind": st.just("figure"), "json": figures | values})
+    | st.fixed_dictionaries(
+        {
+            "kind": st.just("table"),
+            "name": scalars,
+            "columns": st.lists(texts, min_size=2, max_size=2) | values,
+            "rows": st.lists(st.lists(texts, min_size=2, max_size=2), max_size=3) | values,
+            "row_count": numbers,
+        }
+    )
+    | values
+)
+documents = st.fixed_dictionaries(
+    {
+        "v": st.just(1),
+        "status": st.sampled_from(["done", "error"]),
+        "items": st.lists(items, max_size=6),
+        "error": st.none() | texts,
+    }
+)
+
+
+@given(documents)
+def test_nothing_forbidden_passes(document: dict[str, Any]) -> None:
+    """A document that is built as a child builds it is shown, and all that is shown is harmless."""
+    shown = parse(json.dumps(document).encode(), Bounds(result_bytes=10**7))
+    assert list(forbidden(shown)) == []
+
+
+@given(documents, st.data())
+def test_no_exception_escapes_from_broken_bytes(document: dict[str, Any], data: st.DataObject) -> None:
+    """Bytes cut, changed or put in anywhere give a harmless document or BadResult."""
+    raw = bytearray(json.dumps(document).encode())
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(raw)))
+        raw[at : at + data.draw(st.integers(0, 5))] = data.draw(
+            st.binary(max_size=4)
+            | st.sampled_from([b"[" * 5000, b'{"a":' * 5000, b'"', b"\\", b"9" * 5000, b"\xff", b"1e999"])
+        )
+    assert list(forbidden_in(bytes(raw))) == []
+
+
+@given(st.binary(max_size=200) | values.map(lambda value: json.dumps(value).encode()))
+def test_no_exception_escapes_from_anything_else(raw: bytes) -> None:
+    """Bytes that are no document at all are refused, and no exception but BadResult says so."""
+    assert list(forbidden_in(raw)) == []
+
+
+def forbidden_in(raw: bytes) -> Iterator[str]:
+    try:
+        shown = parse(raw, BOUNDS)
+    except BadResult:
+        return
+    yield from forbidden(shown)
+
+
+def forbidden(shown: Document) -> Iterator[str]:
+    """Give a line for everything that must never reach a page."""
+    if shown.error is not None:
+        yield from unprintable(shown.error)
+    for item in shown.items:
+        if isinstance(item, Text):
+            yield from unprintable(item.text)
+            yield from (["unknown stream"] if item.stream not in ("out", "err") else [])
+        elif isinstance(item, TableItem):
+            yield from forbidden_in_table(item)
+        else:
+            yield from forbidden_in_figure(item)
+    said = sum(
+        len(item.text.encode()) for item in shown.items if isinstance(item, Text) and "left out" not in item.text
+    )
+    if said > 10**7:
+        yield f"{said} bytes of text"
+
+
+def forbidden_in_table(table: TableItem) -> Iterator[str]:
+    for text in (table.name, *table.columns, *(cell for row in table.rows for cell in row)):
+        yield from unprintable(text)
+        if len(text) > 1_000:
+            yield "a long cell"
+    if any(len(row) != len(table.columns) for row in table.rows) or table.row_count < len(table.rows):
+        yield "a table whose sizes do not fit"
+
+
+def forbidden_in_figure(figure: Figure) -> Iterator[str]:
+    assert set(figure.document) == {"data", "layout"}
+    json.dumps(figure.document, allow_nan=False).encode()
+    for name in figure.left_out:
+        yield from unprintable(name)
+    for trace in figure.document["data"]:
+        if trace["type"] in FORBIDDEN_TRACES:
+            yield f"trace {trace['type']}"
+    if figure.document["layout"].get("height", 100) > 2_000 or "width" in figure.document["layout"]:
+        yield "a figure larger than the page"
+    yield from forbidden_in_value(figure.document)
+
+
+def forbidden_in_value(value: object) -> Iterator[str]:
+    if isinstance(value, dict) and "bdata" in value:
+        yield from forbidden_in_array(value)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name in FORBIDDEN_NAMES or not name.isascii() or not name.replace("_", "").isalnum():
+                yield f"attribute {name!r}"
+            yield from forbidden_in_value(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from forbidden_in_value(inner)
+    elif isinstance(value, str):
+        yield from forbidden_in_text(value)
+    elif (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and abs(value) > 2**53):
+        yield f"number {value}"
+
+
+def forbidden_in_array(array: dict[str, str]) -> Iterator[str]:
+    if set(array) - {"dtype", "bdata", "shape"} or not all(isinstance(value, str) for value in array.values()):
+        yield f"array {array!r}"
+    if set(array["bdata"]) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="):
+        yield "an array that is not base64"
+    count = len(array["bdata"].rstrip("=")) * 6 // 8 // int(array["dtype"][1:])
+    if "shape" in array and math.prod(map(int, array["shape"].split(","))) != count:
+        yield "an array of another shape than its data"
+
+
+def forbidden_in_text(text: str) -> Iterator[str]:
+    yield from unprintable(text)
+    tags = Tags()
+    tags.feed(text)
+    tags.close()
+    if tags.harmful or html.unescape(text).count("<") > text.count("<"):
+        yield f"markup in {text!r}"
+    if text.count("<") > tags.count:
+        yield f"an open bracket in {text!r}"
+    address = text.strip().replace(" ", "")
+    if "//" in address or "\\" in address or urlsplit(address.replace("[", "")).scheme.lower() in FETCHING:
+        yield f"address in {text!r}"
+    if "url(" in address.lower() or "@import" in address.lower():
+        yield f"style in {text!r}"
+    if any(
+        digits.isdigit() and len(digits) > 5 for digits in "".join(c if c.isdigit() else " " for c in text).split()
+    ) and ("%{" in text):
+        yield f"format in {text!r}"
+
+
+def unprintable(text: str) -> Iterator[str]:
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in "\n\t":
+            yield f"character {character!r}"
+
+
+class Tags(HTMLParser):
+    """Which tags a browser would see."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.count = 0
+        self.harmful = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.count += 1
+        self.harmful |= tag not in HARMLESS_TAGS or bool(attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.count += 1
+        self.harmful |= tag not in HARMLESS_TAGS
+
+    def handle_comment(self, data: str) -> None:
+        self.harmful = True
+
+    def handle_decl(self, decl: str) -> None:
+        self.harmful = True
+
+    def handle_pi(self, data: str) -> None:
+        self.harmful = True
