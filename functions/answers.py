@@ -14,7 +14,7 @@ from chalice.app import Response
 
 from lakehouse.access.roles import NotAllowed, NotLoggedIn
 from lakehouse.access.sessions import LoginFailed, TooManyAttempts
-from lakehouse.market.errors import BadInput, LakehouseError
+from lakehouse.market.errors import BadInput, LakehouseError, NotNow
 from lakehouse.serving.queries import DataMoved
 
 log = structlog.get_logger()
@@ -27,6 +27,7 @@ STATUS = (
     (NotAllowed, 403, "not_allowed"),
     (DataMoved, 409, "data_moved"),
     (BadInput, 400, "bad_input"),
+    (NotNow, 503, "unavailable"),
 )
 
 _DIGITS = 100

@@ -16,13 +16,14 @@ from chalice.app import Chalice, Request, Response, S3Event, SQSEvent
 from functions import context
 from functions.answers import NotFound, answer, document, refusing
 from functions.candles import read_candles
+from functions.events import hear_store
 from functions.quality import read_quality, read_quarantine
 from functions.requests import address_of, integer_of, no_others, text_of, token_of, user_with
 from lakehouse.access import audit, sessions
 from lakehouse.access.roles import Role
 from lakehouse.database import breaker
 from lakehouse.database.outage import why_away
-from lakehouse.jobs import fetching, queue, retrying
+from lakehouse.jobs import events, fetching, queue, retrying
 from lakehouse.jobs.conservation import conservation, verdict
 from lakehouse.market.errors import BadInput
 from lakehouse.serving import queries
@@ -187,6 +188,12 @@ def candles() -> Response:
         return read_candles(conn, asked())
 
 
+@app.route("/v1/events/storage", methods=["POST"])
+@refusing
+def storage_events() -> Response:
+    return hear_store(asked())
+
+
 @app.on_sqs_message(queue=f"{NAMES.queue_prefix}-ingest", batch_size=1, name="ingest_step")
 def ingest_step(event: SQSEvent) -> None:
     for record in event:
@@ -204,7 +211,7 @@ def fetch(event: SQSEvent) -> None:
 @app.on_s3_event(bucket=NAMES.bucket, events=["s3:ObjectCreated:*"], prefix="iss/")
 def landed(event: S3Event) -> None:
     with context.pool().connection() as conn:
-        fetching.object_landed(conn, event.key)
+        events.object_landed(conn, context.store(), event.key)
 
 
 def _job(conn: Any, job_id: str) -> queue.Job:

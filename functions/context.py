@@ -13,6 +13,9 @@ from lakehouse.database.breaker import Pause
 from lakehouse.database.connection import pool as open_pool
 from lakehouse.market.errors import BadInput
 from lakehouse.settings import Settings, load_settings
+from lakehouse.storage.store import Store, open_store
+
+_STORE_PATIENCE_S = 5.0
 
 
 @lru_cache(maxsize=1)
@@ -33,6 +36,12 @@ def dsn() -> str:
 def pool() -> ConnectionPool[Connection[Any]]:
     """Return the pool of connections that act as the app's role."""
     return open_pool(dsn(), "lakehouse_app", 1, 16)
+
+
+def store() -> Store:
+    """Return the store of Bronze, which is not waited for longer than a caller of ours waits."""
+    chosen = settings()
+    return open_store(chosen.bronze_location, chosen.bronze_options, _STORE_PATIENCE_S)
 
 
 def fetching() -> FetchContext:

@@ -23,14 +23,19 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 def token_of(request: Request) -> str:
     """Return the session's token, from the header ``Authorization: Bearer`` or the cookie; empty without one."""
-    kind, _, token = str(request.headers.get("authorization", "")).partition(" ")
-    if kind.lower() == "bearer":
-        return token.strip()
+    if token := bearer_of(request):
+        return token
     try:
         cookie = SimpleCookie(request.headers.get("cookie", "")).get(COOKIE)
     except CookieError:
         return ""
     return cookie.value if cookie else ""
+
+
+def bearer_of(request: Request) -> str:
+    """Return the token in the header ``Authorization: Bearer``; empty without one."""
+    kind, _, token = str(request.headers.get("authorization", "")).partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
 
 
 def user_with(conn: Connection[Any], request: Request, role: Role, action: str = "") -> User:

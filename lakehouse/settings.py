@@ -39,6 +39,11 @@ class Settings(BaseSettings):
         default=None, description="who asks the object store; by default the machine's role on AWS"
     )
     s3_secret_access_key: SecretStr | None = Field(default=None, description="the secret of that access key")
+    storage_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="what the object store sends with its events to /v1/events/storage; without it nobody may",
+    )
     queue_prefix: str | None = Field(
         default=None,
         pattern=QUEUE_PREFIX,

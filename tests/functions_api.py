@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +73,10 @@ class Api:
 
 
 @contextmanager
-def served_functions(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Api]:
-    """Run the functions, as a process, over a new database with a user of each role."""
+def served_functions(
+    postgres: EmbeddedPostgres, folder: Path, port: int = 0, more: Mapping[str, str] | None = None
+) -> Iterator[Api]:
+    """Run the functions, as a process with *more* settings, over a new database with a user of each role."""
     name = f"functions_{uuid.uuid4().hex}"
     with connect(postgres.dsn) as conn:
         conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -83,10 +85,11 @@ def served_functions(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Api]:
     with connect(dsn) as conn:
         users = [create_user(conn, role, "a long password", role) for role in ("viewer", "analyst", "admin")]
         tokens = {user.name: mint(conn, user, dt.timedelta(hours=1)) for user in users}
-    port = free_port()
+    port = port or free_port()
     environment = {
         **os.environ,
         **{"LAKEHOUSE_DATABASE_URL": dsn, "LAKEHOUSE_DATA_DIR": str(folder), "LAKEHOUSE_PORT": str(port)},
+        **(more or {}),
     }
     command = [sys.executable, "-m", "functions.embedded", "api"]
     with (

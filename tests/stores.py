@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
+from typing import Any
 
 import botocore.session
 
@@ -26,16 +27,35 @@ def options(server: S3Server) -> dict[str, str]:
 
 def make_bucket(server: S3Server) -> str:
     """Make a bucket and return its name."""
-    client = botocore.session.get_session().create_client(
+    bucket = f"bucket-{uuid.uuid4().hex[:12]}"
+    s3_client(server).create_bucket(Bucket=bucket)
+    return bucket
+
+
+def send_events(server: MinioServer, bucket: str, folder: str = "") -> None:
+    """Have the news of what is created in a bucket, where we look, sent to the server's webhook."""
+    told = [
+        {
+            "QueueArn": server.events_arn,
+            "Events": ["s3:ObjectCreated:*"],
+            "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": f"{folder}{prefix}"}]}},
+        }
+        for prefix in ("iss/", "uploads/")
+    ]
+    s3_client(server).put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": told}
+    )
+
+
+def s3_client(server: S3Server) -> Any:
+    """Return botocore's client of a server."""
+    return botocore.session.get_session().create_client(
         "s3",
         endpoint_url=server.endpoint,
         region_name=server.region,
         aws_access_key_id=server.access_key_id,
         aws_secret_access_key=server.secret_access_key,
     )
-    bucket = f"bucket-{uuid.uuid4().hex[:12]}"
-    client.create_bucket(Bucket=bucket)
-    return bucket
 
 
 def empty_store(server: S3Server | None, folder: Path) -> Store:

@@ -18,7 +18,12 @@ API = "api_handler"
 # Both land what they read, keep under rejected/ what nobody understands, and look what is there when an answer of the
 # store was lost; planning reads reference tables again. tests/integration/test_functions_package.py holds it to that.
 _LAND = {"s3:GetObject": ("iss", "rejected"), "s3:PutObject": ("iss", "rejected")}
-OBJECTS: Mapping[str, Mapping[str, Sequence[str]]] = {"ingest_step": _LAND, "fetch": _LAND}
+OBJECTS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "ingest_step": _LAND,
+    "fetch": _LAND,
+    # News of an object that the ledger does not know is not believed: the object is read
+    "landed": {"s3:GetObject": ("iss",)},
+}
 # Lambda asks for these in the function's name, to put it into the network; there is no interface yet to be named.
 _INTERFACES = (
     *("ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces"),

@@ -49,7 +49,13 @@ class Coverage:
 
 
 def claims(object_key: str, trailer: Trailer) -> list[Coverage]:
-    """Return what an object says: its final dates, and those that are provisional or form, with when they are due."""
+    """
+    Return what an object says: its final dates, and those that are provisional or form, with when they are due.
+
+    An uploaded file proves nothing about its dates: they are asked of the exchange as if there were none.
+    """
+    if trailer.origin:
+        return []
     window = trailer.window
     first, till = window.first_whole_date, window.till
     at = trailer.settled

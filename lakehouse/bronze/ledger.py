@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, LiteralString
@@ -22,7 +22,7 @@ from lakehouse.storage.store import ObjectTooLarge, Store
 
 # Only these are planned by dates; reference tables are simply the newest object.
 COVERED_FAMILIES = ("candles", "history")
-_PREFIX = "iss/"
+PREFIX = "iss/"
 
 
 @dataclass(frozen=True)
@@ -102,17 +102,21 @@ class Junk:
         return f"{self.key}: {self.reason}; move it out of Bronze"
 
 
-def look_through(store: Store, known: Collection[str] = ()) -> Iterator[tuple[str, Trailer] | Junk]:
-    """Yield the objects of *store* that are not *known*, each with what it proves, and what is no object."""
-    for key in store.list(_PREFIX):
-        if key in known:
-            continue
-        try:
-            yield key, trailer_under(key, store.get(key, MAX_BYTES))
-        except (BronzeCorrupt, ObjectTooLarge, OSError) as error:
-            yield Junk(key, " ".join(str(error).split()))
-    for found in store.strangers(_PREFIX):
-        yield Junk(found.key, f"it {found.stranger}")
+def look_at(store: Store, key: str) -> Trailer | Junk:
+    """Return what the object under *key* proves, or why there is none."""
+    try:
+        return trailer_under(key, store.get(key, MAX_BYTES))
+    except (BronzeCorrupt, ObjectTooLarge, OSError) as error:
+        return Junk(key, " ".join(str(error).split()))
+
+
+def look_through(store: Store, keys: Iterable[str]) -> Iterator[tuple[str, Trailer] | Junk]:
+    """Yield the objects under *keys*, each with what it proves, and what in Bronze is no object."""
+    for key in keys:
+        found = look_at(store, key)
+        yield found if isinstance(found, Junk) else (key, found)
+    for other in store.strangers(PREFIX):
+        yield Junk(other.key, f"it {other.stranger}")
 
 
 def rebuild(conn: Connection, store: Store, on_junk: Callable[[Junk], None] | None = None) -> int:
@@ -125,13 +129,13 @@ def rebuild(conn: Connection, store: Store, on_junk: Callable[[Junk], None] | No
     with conn.transaction():
         conn.execute("LOCK TABLE lake.bronze_object, lake.coverage IN EXCLUSIVE MODE")
         landed: list[tuple[str, Trailer]] = []
-        for found in look_through(store):
+        for found in look_through(store, store.list(PREFIX)):
             if not isinstance(found, Junk):
                 landed.append(found)
             elif on_junk:
                 on_junk(found)
         keys = [key for key, _ in landed]
-        conn.execute("DELETE FROM lake.bronze_object WHERE rank >= 0 AND NOT object_key = ANY(%s)", [keys])
+        conn.execute("DELETE FROM lake.bronze_object WHERE NOT object_key = ANY(%s)", [keys])
         conn.execute("DELETE FROM lake.coverage")
         _insert_objects(conn, landed)
         covered = [(key, trailer) for key, trailer in landed if trailer.window.series.family in COVERED_FAMILIES]
@@ -150,11 +154,12 @@ _OF_SERIES: LiteralString = """
         AND secid = %(secid)s AND timeframe = %(timeframe)s"""
 _INSERT_OBJECT: LiteralString = """
     INSERT INTO lake.bronze_object (object_key, family, engine, market, board, secid, timeframe, span, complete,
-        fetched_at, rows, pages, end_proof)
+        fetched_at, rank, rows, pages, end_proof)
     VALUES (%(object_key)s, %(family)s, %(engine)s, %(market)s, %(board)s, %(secid)s, %(timeframe)s, %(span)s,
-        %(complete)s, %(fetched_at)s, %(rows)s, %(pages)s, %(end_proof)s)
-    ON CONFLICT (object_key) DO UPDATE SET (span, complete, fetched_at, rows, pages, end_proof)
-        = (excluded.span, excluded.complete, excluded.fetched_at, excluded.rows, excluded.pages, excluded.end_proof)"""
+        %(complete)s, %(fetched_at)s, %(rank)s, %(rows)s, %(pages)s, %(end_proof)s)
+    ON CONFLICT (object_key) DO UPDATE SET (span, complete, fetched_at, rank, rows, pages, end_proof)
+        = (excluded.span, excluded.complete, excluded.fetched_at, excluded.rank, excluded.rows, excluded.pages,
+            excluded.end_proof)"""
 _INSERT_COVERAGE: LiteralString = """
     INSERT INTO lake.coverage (family, engine, market, board, secid, timeframe, from_date, till_date, state, object_key,
         next_due_at, anchor, error)
@@ -180,6 +185,7 @@ def _insert_objects(conn: Connection, landed: Iterable[tuple[str, Trailer]]) -> 
             "span": TimestamptzRange(*proved_span(trailer)),
             "complete": trailer.complete,
             "fetched_at": trailer.fetched_at,
+            "rank": trailer.rank,
             "rows": trailer.rows,
             "pages": trailer.pages,
             "end_proof": trailer.end_proof,

@@ -34,6 +34,8 @@ _GZIP_LEVEL = 1
 # by us, and may be made to fill the memory
 MAX_BYTES = 64 << 20
 MAX_UNPACKED = 256 << 20
+FETCHED, UPLOADED = 0, -1
+RANKS = (FETCHED, UPLOADED)
 _UNREADABLE = (EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 
 
@@ -75,6 +77,9 @@ class Trailer:
         last: Key of the last row, as the exchange writes it; empty without rows.
         anchor: The last final row, to be compared when the series is continued; None without one.
         finality: What of the window was final when it was read, by the calendar of that day.
+        rank: 0 of what the exchange was asked for, -1 of an uploaded file: it says nothing where something of rank 0
+            speaks.
+        origin: Key of the uploaded file that the rows are from; empty if the exchange gave them to us.
     """
 
     window: Window
@@ -87,6 +92,8 @@ class Trailer:
     last: str = ""
     anchor: Mapping[str, Any] | None = None
     finality: Finality | None = None
+    rank: int = 0
+    origin: str = ""
 
     @property
     def settled(self) -> Finality:
@@ -216,6 +223,7 @@ def _trailer_fields(trailer: Trailer) -> dict[str, Any]:
         "anchor": trailer.anchor,
         # Dates and instants are written as ISO 8601
         "finality": None if trailer.finality is None else vars(trailer.finality),
+        **({"rank": trailer.rank, "origin": trailer.origin} if trailer.origin else {}),
     }
 
 
@@ -234,6 +242,8 @@ def _trailer(fields: Mapping[str, Any]) -> Trailer:
         fields["last"],
         fields["anchor"],
         _finality(fields.get("finality")),
+        fields.get("rank", 0),
+        fields.get("origin", ""),
     )
 
 
@@ -245,6 +255,8 @@ def _check_types(fields: Mapping[str, Any]) -> None:
     for name in ("family", "engine", "market", "board", "secid", "timeframe"):
         if not (isinstance(fields[name], str) and fields[name].isprintable()):
             raise TypeError(f"{name} is no text")
+    if fields.get("rank", 0) not in RANKS or not isinstance(fields.get("origin", ""), str):
+        raise TypeError(f"rank is {fields.get('rank')!r}, its origin {fields.get('origin')!r}")
 
 
 def _finality(fields: Mapping[str, str] | None) -> Finality | None:

@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 import structlog
 from psycopg import Connection
 
-from lakehouse.bronze.ledger import Junk, look_through, record_landed
+from lakehouse.bronze.ledger import PREFIX, Junk, look_through, record_landed
 from lakehouse.storage.store import Store
 
 log = structlog.get_logger()
-
-_PREFIX = "iss/"
 
 
 @dataclass
@@ -41,9 +39,9 @@ def reconcile(conn: Connection, store: Store) -> Reconciled:
 
     Whoever lands an object meanwhile records it too, which changes nothing.
     """
-    known = {key for (key,) in conn.execute("SELECT object_key FROM lake.bronze_object WHERE rank >= 0")}
-    found, held = Reconciled(), set(store.list(_PREFIX))
-    for each in look_through(store, known):
+    known = {key for (key,) in conn.execute("SELECT object_key FROM lake.bronze_object")}
+    found, held = Reconciled(), set(store.list(PREFIX))
+    for each in look_through(store, sorted(held - known)):
         if isinstance(each, Junk):
             found.junk.append(each.key)
             log.error(

@@ -1,4 +1,4 @@
-"""The steps of the chain that ask the exchange: planning an ingest, fetching windows, hearing that one landed."""
+"""The steps of the chain that ask the exchange: planning an ingest, fetching windows."""
 
 from __future__ import annotations
 
@@ -90,12 +90,6 @@ def fetch_batch(context: FetchContext, job_id: int, window_ids: Sequence[int], s
     # Not lost when the database goes away right now: what landed would be read again
     shared(context.dsn, "lakehouse_app").run(lambda conn: _record_all(conn, job_id, outcome_by_window))
     log.info("jobs.batch_fetched", job_id=job_id, windows=len(taken))
-
-
-def object_landed(conn: Connection[Any], object_key: str) -> None:
-    """Poke the merge: it takes everything that is unmerged, so one waiting message stands for any number of objects."""
-    enqueue(conn, "merge", {}, only_one=True)
-    log.debug("jobs.object_landed", key=object_key)
 
 
 def _announcing(context: FetchContext) -> FetchContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +15,19 @@ from lakehouse.storage.process import ServerProcess
 # The newest that the Go module proxy serves: upstream is archived, and its release tags are not served
 MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 _START_TIMEOUT_S = 60
+_TARGET = "lake"
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """
+    Where MinIO sends the news of objects, for buckets whose notifications name `MinioServer.events_arn`.
+
+    What cannot be delivered is kept on its disk and sent again, also after it was killed.
+    """
+
+    url: str
+    token: str = field(repr=False)
 
 
 class MinioNotInstalled(LakehouseError):
@@ -33,8 +47,11 @@ class MinioServer:
     process, also when that is killed. As a context manager it runs inside the block.
     """
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    events_arn = f"arn:minio:sqs::{_TARGET}:webhook"
+
+    def __init__(self, folder: Path, port: int = 0, webhook: Webhook | None = None) -> None:
         self.folder = folder.absolute()
+        self.webhook = webhook
         self.port = port or free_port()
         self.region = "us-east-1"
         self.access_key_id = f"root-{secrets.token_hex(4)}"
@@ -97,4 +114,16 @@ class MinioServer:
             "MINIO_REGION": self.region,
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
+            **(self._events(self.webhook) if self.webhook else {}),
+        }
+
+    def _events(self, webhook: Webhook) -> dict[str, str]:
+        name = "MINIO_NOTIFY_WEBHOOK"
+        return {
+            f"{name}_ENABLE_{_TARGET}": "on",
+            f"{name}_ENDPOINT_{_TARGET}": webhook.url,
+            f"{name}_AUTH_TOKEN_{_TARGET}": f"Bearer {webhook.token}",
+            # Without it all is lost that happens while the webhook is away
+            f"{name}_QUEUE_DIR_{_TARGET}": str(self.folder / "events"),
+            f"{name}_QUEUE_LIMIT_{_TARGET}": "1000000",
         }

@@ -194,10 +194,12 @@ def test_each_handler_has_its_effect_from_the_package_alone(functions: Functions
     assert functions.work("fetch", "fetch") > 0
     landed = {window.state for window in queue.windows(functions.conn, job_id)}
     functions.conn.execute("DELETE FROM procrastinate_jobs")
+    functions.conn.execute("DELETE FROM lake.bronze_object")
     functions.call("landed", storage_event("lakehouse-bronze", next(iter(functions.s3.objects))))
     waiting = functions.conn.execute("SELECT task_name FROM procrastinate_jobs").fetchall()
+    recorded = functions.conn.execute("SELECT count(*) FROM lake.bronze_object").fetchone()
     answer = functions.call("app", HEALTH)
-    assert (landed, waiting, answer["statusCode"]) == ({"landed"}, [("merge",)], 200)
+    assert (landed, waiting, recorded, answer["statusCode"]) == ({"landed"}, [("merge",)], (1,), 200)
 
 
 @pytest.mark.postgres
@@ -212,6 +214,8 @@ def test_the_policies_allow_what_the_handlers_use_of_s3_and_nothing_else(
         queue.submit_ingest(functions.conn, request, "anna")
         functions.work("ingest", "ingest_step")
         functions.work("fetch", "fetch")
+    functions.conn.execute("DELETE FROM lake.bronze_object")
+    functions.call("landed", storage_event("lakehouse-bronze", next(iter(functions.s3.objects))))
     allowed = {
         handler: {(action, folder) for action, folders in actions.items() for folder in folders}
         for handler, actions in OBJECTS.items()

@@ -62,10 +62,11 @@ def test_only_what_a_queue_wakes_may_take_from_it() -> None:
         assert found == [[f"arn:aws:sqs:eu-central-1:123456789012:ours-{queue}"] for queue in queues]
 
 
-def test_only_what_asks_the_exchange_reaches_the_bucket() -> None:
-    """The API and the news of an object need the database alone."""
+def test_only_what_lands_or_looks_at_objects_reaches_the_bucket() -> None:
+    """The API needs the database alone, and the news of an object does not write."""
     reaching = {name for name in function_names() if any(action.startswith("s3:") for action in allowed(name))}
-    assert reaching == {"ingest_step", "fetch"}
+    assert reaching == {"ingest_step", "fetch", "landed"}
+    assert "s3:PutObject" not in allowed("landed")
 
 
 def test_the_code_of_a_function_may_not_touch_the_network() -> None:

@@ -1,0 +1,158 @@
+"""News of objects: MinIO's webhook as it is, and news that is doubled, false or hostile."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from lakehouse.bronze.objects import decode_object
+from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.ports import free_port
+from lakehouse.storage.minio import MinioServer, Webhook, minio_program
+from lakehouse.storage.store import Store, open_store
+from tests.bronze_objects import candle, candles_object
+from tests.components import require
+from tests.functions_api import Api, served_functions
+from tests.hostile_requests import JSON, Hostile
+from tests.killing import until
+from tests.stores import make_bucket, options, send_events
+from tests.unit.test_storage_events import record
+
+pytestmark = pytest.mark.postgres
+
+EVENTS = b"/v1/events/storage"
+_RECORDED = "SELECT count(*) FROM lake.bronze_object WHERE object_key = %s AND rows = %s"
+_MERGES = "SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'merge'"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A MinIO, a store in a bucket of it whose events come to the functions, and those."""
+
+    minio: MinioServer
+    store: Store
+    api: Api
+    token: str
+
+    def tell(self, event: object, token: str | None = None) -> tuple[int, dict[str, Any]]:
+        """Send an event as the store would, or somebody else with a token of his own."""
+        body = event if isinstance(event, bytes) else json.dumps(event).encode()
+        authorization = b"Authorization: Bearer " + (self.token if token is None else token).encode()
+        status, said = self.api.ask(Hostile("POST", EVENTS, 0, "", body, "", (JSON, authorization)))
+        return status, json.loads(said)
+
+    def event(self, *keys: str) -> dict[str, Any]:
+        bucket = self.store.url.split("/")[2]
+        return {"Records": [record(f"bronze/{key}", bucket=bucket) for key in keys]}
+
+    def count(self, query: Any, *parameters: object) -> int:
+        row = self.api.conn.execute(query, parameters).fetchone()
+        return int(row[0]) if row else 0
+
+
+@pytest.fixture(scope="module")
+def heard(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
+    """MinIO with the functions as its webhook."""
+    if not minio_program().is_file():
+        require("MinIO", "python3 infra/setup.py --with-stores")
+    folder, port, token = tmp_path_factory.mktemp("events"), free_port(), secrets.token_urlsafe(24)
+    webhook = Webhook(f"http://127.0.0.1:{port}{EVENTS.decode()}", token)
+    with MinioServer(folder / "minio", webhook=webhook) as minio:
+        bucket = make_bucket(minio)
+        url, known = f"s3://{bucket}/bronze", options(minio)
+        more = {
+            "LAKEHOUSE_BRONZE_URL": url,
+            "LAKEHOUSE_STORAGE_TOKEN": token,
+            **{f"LAKEHOUSE_S3_{name.upper()}": value for name, value in known.items()},
+        }
+        with served_functions(postgres, folder, port, more) as api:
+            send_events(minio, bucket, "bronze/")
+            yield Heard(minio, open_store(url, known), api, token)
+
+
+def landed(heard: Heard, secid: str) -> str:
+    """Put an object into the store as somebody from elsewhere would: the ledger does not know it."""
+    described, body = candles_object([candle("2024-03-04 10:00:00")], secid=secid)
+    heard.store.put(described.object_key, body)
+    return described.object_key
+
+
+def test_an_object_put_into_minio_is_recorded_and_a_merge_is_asked_for(heard: Heard) -> None:
+    """Though nobody of ours landed it, MinIO's own news of it, with its token, is enough."""
+    heard.api.conn.execute("DELETE FROM procrastinate_jobs")
+    key = landed(heard, "SBER")
+    until(lambda: heard.count(_RECORDED, key, 1), 30)
+    assert heard.count(_MERGES) == 1
+
+
+def test_news_that_comes_again_changes_nothing(heard: Heard) -> None:
+    """Told before it is merged it pokes the one merge that waits; told afterwards not even that."""
+    key = landed(heard, "GAZP")
+    assert heard.tell(heard.event(key, key)) == (200, {"objects": 1})
+    stored = heard.api.stored()
+    assert heard.tell(heard.event(key)) == (200, {"objects": 1})
+    assert (heard.api.stored(), heard.count(_MERGES)) == (stored, 1)
+    heard.api.conn.execute("UPDATE lake.bronze_object SET merged_at = now()")
+    heard.api.conn.execute("DELETE FROM procrastinate_jobs")
+    assert heard.tell(heard.event(key)) == (200, {"objects": 1})
+    assert heard.count(_MERGES) == 0
+
+
+def test_who_has_not_the_token_is_not_heard(heard: Heard) -> None:
+    """Even of an object that is there, and with a session of an admin."""
+    key = landed(heard, "LKOH")
+    until(lambda: heard.count(_RECORDED, key, 1), 30)
+    heard.api.conn.execute("DELETE FROM lake.bronze_object WHERE object_key = %s", (key,))
+    for wrong in ("", "x", "Bearer", "0" * 40, heard.token[:-1], heard.api.tokens["admin"]):
+        status, said = heard.tell(heard.event(key), wrong)
+        assert (status, said["code"]) == (401, "not_logged_in")
+    assert heard.count(_RECORDED, key, 1) == 0
+
+
+def test_false_news_is_ignored(heard: Heard) -> None:
+    """Of keys that are not there, that are no objects of ours, lie elsewhere, or are written to lead elsewhere."""
+    described, body = candles_object([candle("2024-03-04 10:00:00")], secid="FALSE")
+    key = described.object_key
+    others = ["rejected/x", "iss/x.txt", key.replace("/1m/", "/1d/"), f"{key}.copy", "uploads/x.exe"]
+    for other, content in zip(others, (b"x", b"", body, body, b"x"), strict=True):
+        heard.store.put(other, content)
+    heard.store.put("iss/large", b"\0" * (65 << 20))
+    tricks = ["iss/../x", "iss/%2e%2e/x", "iss/%00", "iss/..%2f..%2fetc/passwd", "//iss/x", "iss/large", key]
+    until(lambda: b"iss/large" in heard.api.log.read_bytes(), 60)
+    stored = heard.api.stored()
+    assert heard.tell(heard.event(*others, *tricks)) == (200, {"objects": 0})
+    assert heard.tell({"Records": [record(key, bucket="another")]}) == (200, {"objects": 0})
+    assert heard.api.stored() == stored
+    assert decode_object(body).trailer.rows == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b"[]", b"junk", b"\xff\xfe", b'{"Records": [[[[' + b"[" * 5_000, b'{"Records": [{"s3": 1}]}',
+     json.dumps({"Records": [record("iss/x")] * 10_000})[:1_000_000].encode(),
+     json.dumps({"Records": [{"eventName": "x"}] * 10_000}).encode()],
+    ids=range(9),
+)  # fmt: skip
+def test_a_body_that_is_no_event_is_refused(heard: Heard, body: bytes) -> None:
+    """With what is wrong with it; nothing is stored, and nobody sees a traceback."""
+    stored = heard.api.stored()
+    status, said = heard.tell(body)
+    assert (status, said["code"]) == (400, "bad_input")
+    assert heard.api.stored() == stored
+    assert b"Traceback" not in heard.api.log.read_bytes()
+
+
+def test_a_store_that_is_away_is_asked_to_tell_it_again(heard: Heard) -> None:
+    """The answer is 503 while nobody can say whether there is such an object; the news is taken afterwards."""
+    described, body = candles_object([candle("2024-03-04 10:00:00")], secid="AWAY")
+    heard.minio.stop()
+    status, said = heard.tell(heard.event(described.object_key))
+    heard.minio.start()
+    assert (status, said["code"]) == (503, "unavailable")
+    heard.store.put(described.object_key, body)
+    assert heard.tell(heard.event(described.object_key)) == (200, {"objects": 1})
