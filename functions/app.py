@@ -7,13 +7,12 @@ keep nothing between calls. Every one checks the role itself: an authorizer in f
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import psycopg
 from chalice.app import Chalice, Request, Response, S3Event, SQSEvent
 
-from functions import context
+from functions import context, steps
 from functions.answers import NotFound, answer, document, refusing
 from functions.candles import read_candles
 from functions.events import hear_store
@@ -23,7 +22,7 @@ from lakehouse.access import audit, sessions
 from lakehouse.access.roles import Role
 from lakehouse.database import breaker
 from lakehouse.database.outage import why_away
-from lakehouse.jobs import events, fetching, queue, retrying
+from lakehouse.jobs import events, queue, retrying
 from lakehouse.jobs.conservation import conservation, verdict
 from lakehouse.market.errors import BadInput
 from lakehouse.serving import queries
@@ -96,6 +95,7 @@ def ingest() -> Response:
         detail = {**request.model_dump(mode="json", by_alias=True), "job_id": job_id}
         target = " ".join(request.instruments)[:200]
         audit.record(conn, user, "ingest", target, detail, "queued", address_of(asked()))
+    context.wake()
     return answer({"job_id": job_id}, 202)
 
 
@@ -117,9 +117,9 @@ def job(job_id: str) -> Response:
         user_with(conn, asked(), Role.ANALYST)
         found = _job(conn, job_id)
         windows = queue.windows(conn, found.job_id)
-        steps = queue.steps_of(conn, found)
+        done = queue.steps_of(conn, found)
         paused = breaker.state(conn).paused
-    counts = conservation(steps)
+    counts = conservation(done)
     rows = [{**vars(each), "adds_up": each.adds_up} for each in counts]
     return answer(
         {
@@ -128,7 +128,7 @@ def job(job_id: str) -> Response:
             "conservation": rows,
             "verdict": verdict(counts),
             "windows": windows,
-            "steps": steps,
+            "steps": done,
         }
     )
 
@@ -140,6 +140,7 @@ def cancel(job_id: str) -> Response:
         user = user_with(conn, asked(), Role.ADMIN, "cancel")
         state = queue.cancel(conn, _job(conn, job_id).job_id)
         audit.record(conn, user, "cancel", f"job {job_id}", {}, state, address_of(asked()))
+    context.wake()
     return answer({"job_id": int(job_id), "state": state})
 
 
@@ -152,6 +153,7 @@ def retry(job_id: str) -> Response:
         if not again:
             raise BadInput(f"nothing of job {job_id} failed: nothing to retry")
         audit.record(conn, user, "retry", f"job {job_id}", {}, "queued", address_of(asked()))
+    context.wake()
     return answer({"job_id": int(job_id), "state": "running"}, 202)
 
 
@@ -196,16 +198,12 @@ def storage_events() -> Response:
 
 @app.on_sqs_message(queue=f"{NAMES.queue_prefix}-ingest", batch_size=1, name="ingest_step")
 def ingest_step(event: SQSEvent) -> None:
-    for record in event:
-        fetching.plan_ingest(context.fetching(), json.loads(record.body)["job_id"])
+    steps.serve(event)
 
 
-@app.on_sqs_message(queue=f"{NAMES.queue_prefix}-fetch", batch_size=1)
+@app.on_sqs_message(queue=f"{NAMES.queue_prefix}-fetch", batch_size=1, maximum_concurrency=2)
 def fetch(event: SQSEvent) -> None:
-    for record in event:
-        message = json.loads(record.body)
-        scheduler = context.settings().dask_scheduler
-        fetching.fetch_batch(context.fetching(), message["job_id"], message["window_ids"], scheduler)
+    steps.serve(event)
 
 
 @app.on_s3_event(bucket=NAMES.bucket, events=["s3:ObjectCreated:*"], prefix="iss/")

@@ -11,6 +11,8 @@ from psycopg_pool import ConnectionPool
 from lakehouse.bronze.fetch import FetchContext
 from lakehouse.database.breaker import Pause
 from lakehouse.database.connection import pool as open_pool
+from lakehouse.jobs.waking import Wakes
+from lakehouse.logs import configure_logs
 from lakehouse.market.errors import BadInput
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.store import Store, open_store
@@ -22,6 +24,11 @@ _STORE_PATIENCE_S = 5.0
 def settings() -> Settings:
     """Return the settings of this process."""
     return load_settings()
+
+
+def configure() -> None:
+    """Log as the settings say; called once in each process of Lambda, by the entry of infra/aws/own.py."""
+    configure_logs(settings().log_level)
 
 
 def dsn() -> str:
@@ -56,3 +63,17 @@ def fetching() -> FetchContext:
         in_flight=chosen.requests_in_flight,
         pause=Pause(chosen.pause_s, 30 * chosen.pause_s),
     )
+
+
+@lru_cache(maxsize=1)
+def wakes() -> Wakes | None:
+    """Return the queues that wake functions; None where there are none: the platform's own workers look themselves."""
+    chosen = settings()
+    return Wakes(chosen.queue_prefix, chosen.sqs_endpoint) if chosen.queue_prefix else None
+
+
+def wake() -> None:
+    """Wake functions for what was queued, after its commit."""
+    if (queues := wakes()) is not None:
+        with pool().connection() as conn:
+            queues.send(conn)

@@ -33,6 +33,11 @@ def queue_event(message: dict[str, Any]) -> dict[str, Any]:
     return {"Records": [{"body": json.dumps(message), "receiptHandle": "", "eventSource": "lakehouse:queue"}]}
 
 
+def step_event(step: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the event that has a handler run a step whose row this process has claimed."""
+    return queue_event({"step": step, "arguments": arguments})
+
+
 def storage_event(bucket: str, object_key: str) -> dict[str, Any]:
     """Return the event of a store that has a new object, as S3 sends it."""
     record = {"eventSource": "lakehouse:storage", "eventName": "ObjectCreated:Put"}
@@ -44,8 +49,8 @@ def run_worker() -> None:
     with connect_patiently(context.dsn(), "lakehouse_app") as conn:
         recover(conn, context.fetching().store())
     steps: dict[str, Step] = {
-        "ingest": lambda message: ingest_step(queue_event(message), None),
-        "fetch": lambda message: fetch(queue_event(message), None),
+        "ingest": lambda message: ingest_step(step_event("ingest", message), None),
+        "fetch": lambda message: fetch(step_event("fetch", message), None),
         "landed": lambda message: landed(storage_event("lakehouse-bronze", message["object_key"]), None),
     }
     consume(context.dsn(), "io", on_a_disk(steps, context.settings().data_dir), CONCURRENCY)

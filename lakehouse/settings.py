@@ -49,6 +49,7 @@ class Settings(BaseSettings):
         pattern=QUEUE_PREFIX,
         description="name of a deployment on AWS: its queues are PREFIX-ingest and PREFIX-fetch; no queues by default",
     )
+    sqs_endpoint: str | None = Field(default=None, description="address of LocalStack's queues; AWS's own by default")
     source: Literal["exchange", "simulator", "recorded"] = Field(
         default="exchange", description="where the data are from"
     )

@@ -40,9 +40,12 @@ def imported_packages() -> set[str]:
 
 
 def entry() -> str:
-    """Return ``app.py``, the module that Chalice names as every handler's: it hands on to functions/app.py."""
+    """Return ``app.py``, the module that Chalice names as every handler's: functions/app.py, with logs."""
     names = ["app", *sorted(handler_names())]
-    return f'"""Made by make package."""\n\nfrom {HANDLERS} import {", ".join(names)}\n\n__all__ = {names!r}\n'
+    return (
+        f'"""Made by make package."""\n\nfrom {HANDLERS} import {", ".join(names)}\n'
+        f"from functions.context import configure\n\nconfigure()\n__all__ = {names!r}\n"
+    )
 
 
 def metadata() -> dict[str, bytes]:

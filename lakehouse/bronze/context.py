@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,21 @@ from lakehouse.database.breaker import Breaker, Pause
 from lakehouse.database.budget import Budget, Unlimited
 from lakehouse.database.outage import connect_patiently
 from lakehouse.iss.client import IssClient, Patience
+from lakehouse.market.errors import NotNow
 from lakehouse.storage.store import Store, open_store
+
+# A worker whose time ends begins nothing in its last minute, and waits for no answer in the last half of that: what was
+# read must still land, and what was not be given back.
+HAND_BACK_S, HANG_UP_S = 60.0, 30.0
+
+
+class TimeIsUp(NotNow):
+    """The worker's time is nearly over: another goes on."""
+
+
+def endless() -> float:
+    """Tell the time left of a worker whose time does not end."""
+    return math.inf
 
 
 @dataclass(frozen=True)
@@ -27,6 +42,7 @@ class FetchContext:
         rate_per_s: Requests per second of all processes together; 0 lifts the budget.
         in_flight: Requests at a time of all processes together, and windows at a time of one.
         on_landed: Called with the key of every object that landed; picklable.
+        time_left_s: Tells the seconds until this worker is ended; picklable where it goes to another machine.
         pause: How long all processes stay away from an exchange that does not answer; None: each window fails.
     """
 
@@ -39,6 +55,12 @@ class FetchContext:
     patience: Patience = field(default_factory=Patience)
     pause: Pause | None = None
     store_options: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds a secret
+    time_left_s: Callable[[], float] = endless
+
+    def check_time(self) -> None:
+        """Raise TimeIsUp when nothing more is to be begun."""
+        if (left_s := self.time_left_s()) < HAND_BACK_S:
+            raise TimeIsUp(f"{left_s:.0f} s are left of this worker's time")
 
     def client(self) -> IssClient:
         """Return a client that asks within the budget."""

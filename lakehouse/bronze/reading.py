@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from itertools import repeat
@@ -13,7 +14,7 @@ import structlog
 
 from lakehouse.bronze.anchor import Anchor, last_row, later, rows_at
 from lakehouse.bronze.borders import read_border
-from lakehouse.bronze.context import FetchContext
+from lakehouse.bronze.context import HANG_UP_S, FetchContext, TimeIsUp
 from lakehouse.bronze.finality import Finality, finality
 from lakehouse.bronze.landing import exchange_of
 from lakehouse.bronze.objects import Exchange
@@ -110,7 +111,9 @@ def read_window(
     for number in range(1, READINGS + 1):
         client = context.client()
         try:
-            reading = asyncio.run(_read(client, window, known_begin, calendar, report))
+            reading = asyncio.run(
+                _read_in_time(context, client, Reading(window.series, known_begin, calendar), window, report)
+            )
             _check_end(context, window, reading)
             if reading.doubled != doubled:
                 doubled = reading.doubled
@@ -124,14 +127,28 @@ def read_window(
     raise PagingBroken(f"{window}: never read")
 
 
-async def _read(client: IssClient, window: Window, known_begin: str, calendar: Calendar, report: Report) -> Reading:
+async def _read_in_time(
+    context: FetchContext, client: IssClient, reading: Reading, window: Window, report: Report
+) -> Reading:
+    """Read a window, unless the worker's time ends before: then raise TimeIsUp, at the next page or while one waits."""
+    context.check_time()
+    left_s = context.time_left_s() - HANG_UP_S
+    try:
+        async with asyncio.timeout(None if left_s == math.inf else left_s):
+            await _read(context, client, reading, window, report)
+    except TimeoutError as error:
+        raise TimeIsUp(f"the exchange had not answered {HANG_UP_S:.0f} s before this worker's end") from error
+    return reading
+
+
+async def _read(context: FetchContext, client: IssClient, reading: Reading, window: Window, report: Report) -> None:
     report(0, 0)
-    reading = Reading(window.series, known_begin, calendar)
     async with client, aclosing(_pages(client, window)) as pages:
         async for page in pages:
             reading.add(page)
             report(reading.pages, reading.rows)
-    return reading
+            if not reading.end_proof:
+                context.check_time()
 
 
 def _pages(client: IssClient, window: Window) -> AsyncGenerator[Page, None]:

@@ -15,19 +15,15 @@ from procrastinate.jobs import Status
 
 from lakehouse.database.connection import connect
 from lakehouse.database.outage import close_shared, connect_patiently, is_outage
+from lakehouse.jobs.attempts import ATTEMPTS, give_up, through_outages
+from lakehouse.jobs.attempts import Step as Step
 from lakehouse.jobs.connector import PATIENCE_S, SteadyConnector
-from lakehouse.jobs.queue import QUEUE, fail_unfinished
-from lakehouse.market.errors import LakehouseError
+from lakehouse.jobs.queue import QUEUE
 
 log = structlog.get_logger()
 
-Step = Callable[[dict[str, Any]], None]
-
-ATTEMPTS = 4
 _HEARTBEAT_S = 5
 _DEAD_AFTER_S = 20
-# A step that the database goes away from so often may be what brings it down
-_OUTAGES = 5
 # Procrastinate's own logger prints a traceback for each; ours says it once, with the job.
 _GRACE_S = 3
 
@@ -98,7 +94,7 @@ async def _rescue(app: App, connector: SteadyConnector, queue: str) -> None:
 def _guarded(dsn: str, step: Step, patience_s: float) -> Callable[..., None]:
     def run(context: JobContext, **arguments: Any) -> None:
         try:
-            _through_outages(dsn, step, arguments, patience_s)
+            through_outages(dsn, step, arguments, patience_s)
         except Exception as error:
             if is_outage(error):
                 raise
@@ -106,24 +102,10 @@ def _guarded(dsn: str, step: Step, patience_s: float) -> Callable[..., None]:
             log.exception("jobs.step_failed", task=name, attempt=attempt, of=ATTEMPTS, **arguments)
             if attempt >= ATTEMPTS:
                 with connect(dsn, "lakehouse_app") as conn:
-                    fail_unfinished(conn, f"{name} failed {attempt} times: {error}", arguments.get("job_id"))
+                    give_up(conn, context.job.id, f"{name} failed {attempt} times: {error}", arguments)
             raise
 
     return run
-
-
-def _through_outages(dsn: str, step: Step, arguments: dict[str, Any], patience_s: float) -> None:
-    for _ in range(_OUTAGES):
-        try:
-            step(arguments)
-        except Exception as error:
-            if not is_outage(error):
-                raise
-            last = str(error)
-            connect_patiently(dsn, patience_s=patience_s).close()
-        else:
-            return
-    raise LakehouseError(f"the database went away {_OUTAGES} times while this ran, lastly: {last}; see its log")
 
 
 def forget_dead_workers(dsn: str, queue: str | None = None) -> None:
@@ -131,13 +113,15 @@ def forget_dead_workers(dsn: str, queue: str | None = None) -> None:
     Forget all workers, at a start when none can be alive, so that their messages are taken up at once.
 
     With *queue*, only those that had taken messages of it. Call it only where one supervisor owns all workers of the
-    database.
+    database but functions: those are found when their heart has stopped.
     """
     with connect(dsn) as conn:
         conn.execute(
             """
-            DELETE FROM procrastinate_workers WHERE %(queue)s::text IS NULL OR id IN (
-                SELECT worker_id FROM procrastinate_jobs WHERE status = 'doing' AND queue_name = %(queue)s)
+            DELETE FROM procrastinate_workers w WHERE NOT EXISTS (
+                SELECT FROM lake.function_worker f WHERE f.worker_id = w.id)
+            AND (%(queue)s::text IS NULL OR id IN (
+                SELECT worker_id FROM procrastinate_jobs WHERE status = 'doing' AND queue_name = %(queue)s))
             """,
             {"queue": queue},
         )

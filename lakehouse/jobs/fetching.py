@@ -34,7 +34,8 @@ def plan_ingest(context: FetchContext, job_id: int) -> None:
     Plan the windows of an ingest and queue them, instrument by instrument.
 
     An instrument that the exchange does not know, or does not answer for, is written into the job's report; the others
-    go on. Running it again plans only what was not planned before; of a retried job, only what had failed.
+    go on. Running it again plans only what was not planned before; of a retried job, only what had failed. A function
+    whose time is up leaves the rest to the next one.
     """
     context = _announcing(context)
     with (
@@ -53,6 +54,7 @@ def plan_ingest(context: FetchContext, job_id: int) -> None:
                 break
             if _is_planned(conn, job_id, listing):
                 continue
+            context.check_time()
             try:
                 planned, note = _plan_instrument(context, listing, request, now, markets)
             except NotNow:  # nothing is wrong with this instrument: it is planned when the message comes again
@@ -70,7 +72,8 @@ def fetch_batch(context: FetchContext, job_id: int, window_ids: Sequence[int], s
     """
     Fetch windows of a job side by side into Bronze; running it again fetches only those that have not landed.
 
-    While the exchange does not answer the message is put off, and the windows that met that wait again.
+    While the exchange does not answer the message is put off, and the windows that met that wait again. So do those
+    that a function has no time for: a new message carries them, and they have lost no attempt.
     """
     context = _announcing(context)
     with connect_patiently(context.dsn, "lakehouse_app") as conn:
@@ -93,7 +96,7 @@ def fetch_batch(context: FetchContext, job_id: int, window_ids: Sequence[int], s
 
 
 def _announcing(context: FetchContext) -> FetchContext:
-    return replace(context, on_landed=AnnounceLanded(context.dsn))
+    return replace(context, on_landed=AnnounceLanded(context.dsn, tells_itself="://" in context.store_url))
 
 
 def _begin(conn: Connection[Any], job_id: int) -> tuple[IngestRequest, Sequence[str]] | None:

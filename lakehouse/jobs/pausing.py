@@ -1,4 +1,8 @@
-"""Waiting for the exchange: while it does not answer, the queue is paused, and nothing in it fails."""
+"""
+Putting off what cannot be done now, which fails nothing.
+
+While the exchange does not answer the queue is paused; what a function has no time for, the next call of it does.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Any
 import structlog
 from psycopg import Connection
 
+from lakehouse.bronze.context import TimeIsUp
 from lakehouse.database import breaker
 from lakehouse.database.breaker import BreakerOpen
 from lakehouse.jobs.queue import enqueue, hasten
@@ -26,10 +31,10 @@ def is_paused(conn: Connection[Any]) -> bool:
 
 @contextmanager
 def put_off_when_paused(conn: Connection[Any], task: str, arguments: Mapping[str, Any]) -> Iterator[None]:
-    """Run the block; if it meets the open breaker, queue *task* again for when the exchange may be asked."""
+    """Run the block; if it meets the open breaker, or its time is up, queue *task* again for when it may go on."""
     try:
         yield
-    except BreakerOpen:
+    except (BreakerOpen, TimeIsUp):
         put_off(conn, task, arguments)
 
 

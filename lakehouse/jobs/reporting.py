@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import Connection
 
 from lakehouse.bronze.fetch import Cancelled
 from lakehouse.database.outage import shared
@@ -14,12 +17,23 @@ _REPORT_EVERY_S = 0.3
 
 @dataclass(frozen=True)
 class AnnounceLanded:
-    """Tells the queue of a new object, as an object store with events would."""
+    """
+    Tells the queue of a new object: for a folder as an object store's event would, for an object store by the merge.
+
+    A store of objects has events of its own (*tells_itself*), which may not be set up: the merge takes either for both.
+    """
 
     dsn: str
+    tells_itself: bool = False
 
     def __call__(self, object_key: str) -> None:
-        shared(self.dsn, "lakehouse_app").run(lambda conn: enqueue(conn, "landed", {"object_key": object_key}))
+        shared(self.dsn, "lakehouse_app").run(lambda conn: self._tell(conn, object_key))
+
+    def _tell(self, conn: Connection[Any], object_key: str) -> None:
+        if self.tells_itself:
+            enqueue(conn, "merge", {}, only_one=True)
+        else:
+            enqueue(conn, "landed", {"object_key": object_key})
 
 
 @dataclass

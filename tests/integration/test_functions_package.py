@@ -36,7 +36,7 @@ from infra.aws.policies import OBJECTS
 from infra.aws.third_party import install_into, python_version, third_party
 from infra.installing.environment import base_python
 from lakehouse.database.connection import connect
-from lakehouse.jobs import queue
+from lakehouse.jobs import claiming, queue
 from tests.components import require
 from tests.exchange import candle, days
 from tests.s3_stand_in import StandIn, s3_stand_in
@@ -133,13 +133,11 @@ class Functions:
         return json.loads(ran.stdout.splitlines()[-1])
 
     def work(self, task: str, handler: str) -> int:
-        """Hand the waiting messages of *task* to *handler*; return how many there were."""
-        rows = self.conn.execute(
-            "DELETE FROM procrastinate_jobs WHERE task_name = %s RETURNING args", (task,)
-        ).fetchall()
-        for (message,) in rows:
-            self.call(handler, queue_event(message))
-        return len(rows)
+        """Wake *handler* for each waiting message of *task*; return how many there were."""
+        messages = claiming.waiting(self.conn, [task])
+        for message_id in messages:
+            self.call(handler, queue_event({"message_id": message_id}))
+        return len(messages)
 
 
 @pytest.fixture
