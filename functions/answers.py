@@ -15,6 +15,7 @@ from chalice.app import Response
 from lakehouse.access.roles import NotAllowed, NotLoggedIn
 from lakehouse.access.sessions import LoginFailed, TooManyAttempts
 from lakehouse.market.errors import BadInput, LakehouseError, NotNow
+from lakehouse.serving.lake_sql_process import SqlFailed, SqlStopped
 from lakehouse.serving.queries import DataMoved
 
 log = structlog.get_logger()
@@ -26,6 +27,8 @@ STATUS = (
     (TooManyAttempts, 429, "too_many_attempts"),
     (NotAllowed, 403, "not_allowed"),
     (DataMoved, 409, "data_moved"),
+    (SqlStopped, 409, "stopped"),
+    (SqlFailed, 422, "sql_failed"),
     (BadInput, 400, "bad_input"),
     (NotNow, 503, "unavailable"),
 )

@@ -18,6 +18,7 @@ from functions.candles import read_candles
 from functions.events import hear_store
 from functions.quality import read_quality, read_quarantine
 from functions.requests import address_of, integer_of, no_others, text_of, token_of, user_with
+from functions.sql import read_schema, run_statement, stop_statement
 from lakehouse.access import audit, sessions
 from lakehouse.access.roles import Role
 from lakehouse.database import breaker
@@ -194,6 +195,27 @@ def candles() -> Response:
 @refusing
 def storage_events() -> Response:
     return hear_store(asked())
+
+
+@app.route("/v1/sql", methods=["POST"])
+@refusing
+def sql() -> Response:
+    return run_statement(asked())
+
+
+@app.route("/v1/sql/{statement_id}/stop", methods=["POST"])
+@refusing
+def sql_stop(statement_id: str) -> Response:
+    return stop_statement(asked(), statement_id)
+
+
+@app.route("/v1/schema")
+@refusing
+def schema() -> Response:
+    with context.pool().connection() as conn:
+        user_with(conn, asked(), Role.VIEWER)
+        no_others(asked())
+        return read_schema()
 
 
 @app.on_sqs_message(queue=f"{NAMES.queue_prefix}-ingest", batch_size=1, name="ingest_step")

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from lakehouse.market.errors import BadInput
+from lakehouse.serving.lake_sql_process import SqlRefused
 
 STATEMENT_CHARACTERS = 100_000
 _TAKEN = "a single SELECT, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN statement is taken"
@@ -28,13 +28,13 @@ TABLE_FUNCTIONS = frozenset(
         "unnest",
     }
 )
+# Settings are nobody's business, and sleeping or writing to a log is no question
+_FUNCTIONS_REFUSED = frozenset({"current_setting", "getvariable", "sleep_ms", "write_log"})
+_TOO_DEEP = "the statement is nested too deep to be checked: write it with WITH, or flatter"
 # What SHOW TABLES, SHOW ALL TABLES and SHOW TABLES FROM silver are in the parse
 _LISTS = ("tables", "__show_tables_expanded", "")
+_ADVICE = re.compile(r' Use "SET .*')  # which would be refused
 _EXPLAIN = re.compile(r"\s*explain\s+(?:analyze\b)?", re.IGNORECASE)
-
-
-class SqlRefused(BadInput):
-    """A statement that is not run as written."""
 
 
 def tables_named(conn: duckdb.DuckDBPyConnection, text: str) -> set[str] | None:
@@ -49,7 +49,9 @@ def tables_named(conn: duckdb.DuckDBPyConnection, text: str) -> set[str] | None:
     paths = []
     for node in _nodes(_parse(conn, text)):
         if node.get("type") == "TABLE_FUNCTION":
-            _check_function(node["function"])
+            _check_table_function(node["function"])
+        elif str(node.get("function_name", "")).lower() in _FUNCTIONS_REFUSED:
+            raise SqlRefused(f"the function {node['function_name']} is refused: it is no question to the lake")
         elif node.get("type") == "BASE_TABLE" or (node.get("type") == "SHOW_REF" and not node.get("query")):
             paths.append([part.lower().strip('"') for part in node["qualified_name"]["path"]])
     is_list = any("information_schema" in path or path[-1] in _LISTS for path in paths)
@@ -69,7 +71,7 @@ def engine_message(error: duckdb.Error, text: str) -> str:
         said = json.loads("{" + body)
     except ValueError:
         return " ".join(str(error).split())
-    message = " ".join(str(said["exception_message"]).split())
+    message = _ADVICE.sub("", " ".join(str(said["exception_message"]).split()))
     return f"{place(text, int(said['position']))}: {message}" if "position" in said else message
 
 
@@ -87,7 +89,10 @@ def _parse(conn: duckdb.DuckDBPyConnection, text: str) -> Any:
         raise SqlRefused(f"{kind.name} is refused: {_TAKEN}")
     query = _EXPLAIN.sub("", text, count=1) if kind is duckdb.StatementType.EXPLAIN else text
     ((parse,),) = conn.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchall()
-    tree = json.loads(parse)
+    try:
+        tree = json.loads(parse)
+    except RecursionError:
+        raise SqlRefused(_TOO_DEEP) from None
     if tree["error"]:
         raise SqlRefused(f"what cannot be checked is refused ({tree['error_message']}): {_TAKEN}")
     return tree
@@ -104,7 +109,7 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
             waiting.extend(node)
 
 
-def _check_function(function: dict[str, Any]) -> None:
+def _check_table_function(function: dict[str, Any]) -> None:
     name = str(function["function_name"]).lower()
     if name not in TABLE_FUNCTIONS:
         raise SqlRefused(

@@ -12,38 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
-from deltalake import write_deltalake
 
 from lakehouse.cli.sql import sql
 from lakehouse.market.candle import CANDLES, DIM_DATE, DIM_INSTRUMENT
 from lakehouse.market.errors import LakehouseError
-from lakehouse.market.table import Table
 from lakehouse.serving.lake_sql import SqlFailed, SqlRefused, run_sql
 from lakehouse.serving.lake_sql_child import LakeEmpty, answer
-from lakehouse.silver.arrow import arrow_schema
-
-DAY = dt.date(2024, 3, 5)
-BEGIN = dt.datetime(2024, 3, 4, 21, tzinfo=dt.UTC)
-FIRST, SECOND = dt.datetime(2024, 3, 6, tzinfo=dt.UTC), dt.datetime(2024, 3, 7, tzinfo=dt.UTC)
-
-
-def candle(secid: str, close: float, known_from: dt.datetime, known_till: dt.datetime | None = None) -> dict[str, Any]:
-    return {
-        **dict.fromkeys(CANDLES.names),
-        **{"engine": "stock", "market": "shares", "board": "TQBR", "secid": secid, "timeframe": "1d"},
-        **{"begin_at": BEGIN, "trade_date": DAY, "close": close, "is_final": True, "source": "k#1.0", "bucket": "all"},
-        **{"known_from": known_from, "known_till": known_till},
-    }
-
-
-def date(day: dt.date) -> dict[str, Any]:
-    return {"trade_date": day, "is_traded": True, "year": 2024, "quarter": 1, "month": 3, "week_day": day.isoweekday()}
-
-
-def write(lake: Path, table: Table, rows: list[dict[str, Any]]) -> None:
-    written = pa.Table.from_pylist(rows, schema=arrow_schema(table))
-    folder = lake / table.name.replace(".", "/")
-    write_deltalake(folder, written, mode="overwrite", partition_by=list(table.partition_by) or None)
+from tests.sql_lake import BEGIN, DAY, FIRST, SECOND, candle, date, write
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +45,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory, between: list[str]) -> Path:
 
 def ask(lake: Path, statement: str, at: str | None = None) -> list[tuple[Any, ...]]:
     """Ask in this process: one of its own for each would take most of the time."""
-    found, _ = answer(statement, str(lake), at, 100)
-    return [tuple(row.values()) for row in found.to_pylist()]
+    found = answer(statement, str(lake), at, 100)
+    return [tuple(row.values()) for row in found.rows.to_pylist()]
 
 
 def test_answer_of_a_process(lake: Path) -> None:
@@ -155,10 +130,10 @@ def test_time_of_the_table(lake: Path, between: list[str]) -> None:
     [
         ("FROM candles", "7", r"silver\.candles has no version 7: its newest is 1$"),
         ("FROM candles", "9" * 20, r"silver\.candles has no version 9{20}: its newest is 1$"),
-        ("FROM candles", "-1", r"--at -1 is neither a version such as 12 nor a time such as 2026-03-05T18:00"),
+        ("FROM candles", "-1", r"'-1' is neither a version such as 12 nor a time such as 2026-03-05T18:00"),
         ("FROM candles", "1999-01-01", r"silver\.candles did not exist at 1999-01-01 00:00:00\+0000: it was made at "),
-        ("FROM candles", "lately", r"--at lately is neither a version such as 12 nor a time such as 2026-03-05T18:00"),
-        ("FROM candles, dim_date", "1", r"--at 1 is the version of one table, and the statement reads "
+        ("FROM candles", "lately", r"'lately' is neither a version such as 12 nor a time such as 2026-03-05T18:00"),
+        ("FROM candles, dim_date", "1", r"^1 is the version of one table, and the statement reads "
          r"silver\.candles and gold\.dim_date: give a time instead"),
     ],
 )  # fmt: skip
@@ -303,7 +278,8 @@ def test_row_limit(lake: Path) -> None:
     """No more rows than the limit come, and the answer says whether there were more."""
     for there_are, is_truncated in ((100_000, True), (5000, False)):
         found = run_sql(f"SELECT * FROM range({there_are})", str(lake), row_limit=5000)  # noqa: S608 - a number
-        assert (len(found.rows), found.is_truncated) == (5000, is_truncated)
+        said = "there are more than 5,000 rows: only these are shown" if is_truncated else ""
+        assert (len(found.rows), found.reached) == (5000, said)
 
 
 def command(lake: Path, *arguments: str) -> Any:

@@ -1,0 +1,256 @@
+"""SQL over the lake through the API: what it answers, to whom, and that hostile texts hold up nobody."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.market.candle import CANDLES, DIM_DATE
+from lakehouse.serving.lake_sql_desk import AT_ONCE, PER_USER
+from tests.functions_api import Api, served_functions
+from tests.hostile_sql import STATEMENTS, HostileSql
+from tests.sql_lake import DAY, FIRST, SECOND, candle, date, write
+
+pytestmark = pytest.mark.postgres
+ENDLESS = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range * b.range % 7 = 3"
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer of the API."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+
+@pytest.fixture(scope="module")
+def api(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The functions over a lake where SBER's candle was revised in the table's second version."""
+    folder = tmp_path_factory.mktemp("sql")
+    write(folder, CANDLES, [candle("SBER", 300.0, FIRST)])
+    write(folder, CANDLES, [candle("SBER", 300.0, FIRST, SECOND), candle("SBER", 301.5, SECOND)])
+    write(folder, DIM_DATE, [date(DAY)])
+    with served_functions(postgres, folder) as found:
+        yield found
+
+
+def post(api: Api, path: str, document: object, role: str = "analyst") -> Said:
+    headers = {"Content-Type": "application/json"}
+    if role:
+        headers["Authorization"] = f"Bearer {api.tokens[role]}"
+    address = f"http://127.0.0.1:{api.port}{path}"
+    body = None if document is None else json.dumps(document).encode()
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, body, headers), timeout=120) as answer:
+            return Said(answer.status, answer.headers, answer.read())
+    except urllib.error.HTTPError as error:
+        return Said(error.code, error.headers, error.read())
+
+
+def ask(api: Api, statement: str, role: str = "analyst", **fields: object) -> Said:
+    return post(api, "/v1/sql", {"statement": statement, **fields}, role)
+
+
+def test_an_answer_has_columns_types_and_rows(api: Api) -> None:
+    """Types are the dictionary's; instants are ISO with Z; equal names get numbers; whole numbers are exact."""
+    statement = (
+        "SELECT secid, close, known_from, trade_date, is_final, open, 9007199254740993 AS id, 1 AS id FROM candles"
+    )
+    said = ask(api, statement)
+    assert (said.status, said.headers["Cache-Control"]) == (200, "no-store")
+    assert said.document["columns"] == [
+        {"name": name, "type": type_}
+        for name, type_ in (
+            ("secid", "string"), ("close", "double"), ("known_from", "timestamp"), ("trade_date", "date"),
+            ("is_final", "boolean"), ("open", "double"), ("id", "long"), ("id_2", "int"),
+        )
+    ]  # fmt: skip
+    assert said.document["rows"] == [
+        ["SBER", 301.5, "2024-03-07T00:00:00Z", "2024-03-05", True, None, 9007199254740993, 1]
+    ]
+    assert (said.document["reached"], said.document["seconds"] > 0) == (None, True)
+
+
+def test_csv_holds_the_same_values(api: Api) -> None:
+    """`?format=csv` answers a file; what the limit cut off is said in a header."""
+    said = post(api, "/v1/sql?format=csv", {"statement": "FROM range(9) SELECT range, 'я,\"'", "limit": 2})
+    assert said.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert list(csv.reader(io.StringIO(said.body.decode())))[1:] == [["0", 'я,"'], ["1", 'я,"']]
+    assert said.headers["X-Limit-Reached"] == "there are more than 2 rows: only these are shown"
+
+
+def test_a_reached_limit_of_rows_is_said(api: Api) -> None:
+    """So many rows as asked for come, and the answer says that there are more."""
+    said = ask(api, "FROM range(100000)", limit=3).document
+    assert (said["rows"], said["reached"]) == ([[0], [1], [2]], "there are more than 3 rows: only these are shown")
+
+
+def test_versions_and_former_states_are_read(api: Api) -> None:
+    """`..._versions` has all rows, `at` reads a version or a time, and one that is not there is refused."""
+    assert len(ask(api, "FROM candles_versions").document["rows"]) == 2
+    assert ask(api, "SELECT close FROM candles", at="0").document["rows"] == [[300.0]]
+    assert ask(api, "SELECT close FROM candles", at="2999-01-01T00:00").document["rows"] == [[301.5]]
+    refused = ask(api, "SELECT close FROM candles", at="7")
+    assert (refused.status, refused.document["message"]) == (400, "silver.candles has no version 7: its newest is 1")
+
+
+def test_what_is_not_there_yet_is_said(api: Api) -> None:
+    """A table that the lake lacks is an error of its own, never an empty answer."""
+    said = ask(api, "FROM splits")
+    assert (said.status, said.document["code"]) == (422, "sql_failed")
+    assert re.search(r"^there is no data in .* yet \(silver\.splits is not there\)", said.document["message"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"statement": None}, 'statement is missing: the body must be {"statement": "SELECT ..."}'),
+        ({"at": 7}, 'at must be a text: a version such as "12" or a time such as "2026-03-05T18:00" (UTC)'),
+        ({"limit": 0}, "limit must be a whole number from 1 to 100,000"),
+        ({"limit": 100_001}, "limit must be a whole number from 1 to 100,000"),
+        ({"limit": True}, "limit must be a whole number from 1 to 100,000"),
+        ({"timeout": 61}, "timeout must be a whole number from 1 to 60"),
+        ({"timeout": "1"}, "timeout must be a whole number from 1 to 60"),
+        ({"id": "../x"}, "id must be 1 to 64 letters, digits and hyphens"),
+        ({"spark": True}, "there is no field 'spark': the fields are statement, at, limit, timeout, id"),
+    ],
+)  # fmt: skip
+def test_a_request_that_is_wrong(api: Api, fields: dict[str, object], message: str) -> None:
+    """The answer says which field is wrong, and what it must be."""
+    said = post(api, "/v1/sql", {"statement": "SELECT 1", **fields})
+    assert (said.status, said.document) == (400, {"code": "bad_input", "message": message})
+
+
+def test_analysts_ask_and_viewers_do_not(api: Api) -> None:
+    """The role is checked on the server, and what was refused is on the audit record, as is what was asked."""
+    before = audited(api)
+    assert ask(api, "SELECT 1", "").status == 401
+    assert ask(api, "SELECT 1", "viewer").status == 403
+    assert post(api, "/v1/sql/x/stop", {}, "viewer").status == 403
+    assert ask(api, "SELECT 42").status == 200
+    assert ask(api, "SELEC 42", "admin").status == 400
+    assert audited(api)[len(before) :] == [
+        ("", "sql", "refused", None),
+        ("viewer", "sql", "refused", None),
+        ("viewer", "sql stop", "refused", None),
+        ("analyst", "sql", "done", "SELECT 42"),
+        ("admin", "sql", "refused", "SELEC 42"),
+    ]
+
+
+def audited(api: Api) -> list[tuple[Any, ...]]:
+    return api.conn.execute(
+        "SELECT user_name, action, outcome, detail->>'statement' FROM lake.audit WHERE action LIKE 'sql%%' ORDER BY at"
+    ).fetchall()
+
+
+def test_the_schema_names_all_that_can_be_asked(api: Api) -> None:
+    """Each table and column that DuckDB lists stands in the schema, with its type and its meaning."""
+    with urllib.request.urlopen(
+        urllib.request.Request(
+            f"http://127.0.0.1:{api.port}/v1/schema", headers={"Authorization": f"Bearer {api.tokens['viewer']}"}
+        )
+    ) as answer:
+        tables = {table["name"]: table for table in json.load(answer)["tables"]}
+    for name in ("silver.candles", "silver.candles_versions", "gold.dim_date"):
+        told = tables[name]
+        columns = [row[0] for row in ask(api, f"DESCRIBE {name}").document["rows"]]
+        assert [column["name"] for column in told["columns"]] == columns
+        assert all(column["type"] and column["meaning"] for column in told["columns"])
+    assert tables["silver.candles"]["meaning"].startswith("Current rows: every candle")
+    assert tables["silver.candles_versions"]["key"][-1] == "known_from"
+
+
+def test_a_statement_is_stopped_by_its_owner_only(api: Api) -> None:
+    """Nobody else can stop it; its owner can, its process is gone then, and the answer says so."""
+    with ThreadPoolExecutor() as threads:
+        running = threads.submit(ask, api, ENDLESS, id="mine-1")
+        until = time.monotonic() + 30
+        while ask(api, "SELECT 1", id="mine-1").status != 400 and time.monotonic() < until:
+            pass  # the id is free until the statement has begun
+        others = post(api, "/v1/sql/mine-1/stop", {}, "admin")
+        assert (others.status, others.document["message"]) == (404, "no statement of admin with the id mine-1 runs")
+        assert post(api, "/v1/sql/mine-1/stop", {}).document == {"id": "mine-1", "state": "stopped"}
+        said = running.result(timeout=30)
+    assert (said.status, said.document) == (409, {"code": "stopped", "message": "the statement was stopped"})
+    assert post(api, "/v1/sql/mine-1/stop", {}).status == 404
+
+
+def test_a_full_house_is_said_at_once(api: Api) -> None:
+    """Nothing waits in line: who has enough running gets 429, and 503 who finds the house full."""
+    names = [("analyst", f"a{number}") for number in range(PER_USER)]
+    names += [("admin", f"b{number}") for number in range(AT_ONCE - PER_USER)]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        running = [threads.submit(ask, api, ENDLESS, role, id=name) for role, name in names]
+        until = time.monotonic() + 30
+        for role, name in names:
+            while ask(api, "SELECT 1", role, id=name).status == 200 and time.monotonic() < until:
+                pass
+        own = ask(api, "SELECT 1")
+        for role, name in names:
+            while post(api, f"/v1/sql/{name}/stop", {}, role).status != 200 and time.monotonic() < until:
+                pass
+        assert {future.result(timeout=30).status for future in running} == {409}
+    assert (own.status, own.headers["Retry-After"]) == (429, "5")
+    assert own.document["message"] == (
+        f"{PER_USER} statements of analyst run already, which is the most: stop one, or wait for one to end"
+    )
+
+
+@pytest.fixture(scope="module")
+def others(api: Api) -> Iterator[list[int]]:
+    """Statuses of what others ask all the while: the health, a short statement."""
+    statuses: list[int] = []
+    is_over = threading.Event()
+
+    def ask_on() -> None:
+        while not is_over.wait(0.2):
+            statuses.append(post(api, "/v1/health", None, "").status)
+            statuses.append(ask(api, "SELECT count(*) FROM dim_date", "admin").status)
+
+    thread = threading.Thread(target=ask_on)
+    thread.start()
+    yield statuses
+    is_over.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("hostile", STATEMENTS, ids=str)
+def test_a_hostile_text_is_refused_and_others_are_answered(api: Api, others: list[int], hostile: HostileSql) -> None:
+    """It ends with a message that says why; no file is made, nothing is stored, and the others hear nothing of it."""
+    before, leaks = api.stored(), sorted(Path("/tmp").glob("sql-leak*"))
+    answered = len(others)
+    said = ask(api, hostile.statement, timeout=hostile.timeout_s)
+    assert (said.status, set(said.document)) == (hostile.status, {"code", "message"}), said.document
+    assert re.search(hostile.message, said.document["message"]), said.document["message"]
+    assert "\n" not in said.document["message"]
+    if hostile.kind == "endless" and hostile.timeout_s < 60:
+        assert len(others) > answered
+    assert set(others[answered:]) <= {200}
+    assert (api.stored(), sorted(Path("/tmp").glob("sql-leak*"))) == (before, leaks)
+    assert b"Traceback" not in api.log.read_bytes()
+
+
+def test_there_are_at_least_thirty_of_them() -> None:
+    """A text that is taken out of the list is missed."""
+    assert len({str(hostile) for hostile in STATEMENTS}) >= 55
