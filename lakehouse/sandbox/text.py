@@ -32,7 +32,7 @@ _SLASHES = re.compile(r"/{2,}")
 _SCHEME = re.compile(
     r"\b(https?|wss?|ftps?|file|filesystem|blob|data|javascript|vbscript|mailto|about|view-source)(\s*):", re.IGNORECASE
 )
-_CALL = re.compile(r"\b(url|image|image-set|src|expression)(\s*)\(", re.IGNORECASE)
+_CALL = re.compile(r"(url|image|image-set|src|expression)(\s*)\(", re.IGNORECASE)
 _IMPORT = re.compile(r"@(import|charset|namespace|font-face)", re.IGNORECASE)
 _TEMPLATE = re.compile(r"%\{[^}]*+(?:\}|\Z)")
 _WIDE = re.compile(r"[0-9]{3,}")

@@ -232,10 +232,10 @@ def forbidden_in_text(text: str) -> Iterator[str]:
         yield f"markup in {text!r}"
     if text.count("<") > tags.count:
         yield f"an open bracket in {text!r}"
-    address = text.strip().replace(" ", "")
+    address = text.strip()
     if "//" in address or "\\" in address or urlsplit(address.replace("[", "")).scheme.lower() in FETCHING:
         yield f"address in {text!r}"
-    if "url(" in address.lower() or "@import" in address.lower():
+    if "url(" in address.lower().replace(" ", "") or "@import" in address.lower():
         yield f"style in {text!r}"
     if any(
         digits.isdigit() and len(digits) > 5 for digits in "".join(c if c.isdigit() else " " for c in text).split()
