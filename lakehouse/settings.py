@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     spark_master: str = Field(default="local[*]", description="Spark master of merges")
     host: Literal["127.0.0.1", "localhost"] = Field(default="127.0.0.1", description="address of the web server")
     port: int = Field(default=8000, ge=0, le=65535, description="port of the web server; 0 takes a free one")
+    sandbox: Literal["auto", "off"] = Field(
+        default="auto", description="whether analysts may run Python; where the walls do not hold it is off anyway"
+    )
+    sandbox_socket: Path | None = Field(default=None, description="where the sandbox's runner listens; set by `up`")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="warning", description="least level logged")
 
     @property

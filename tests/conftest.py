@@ -41,7 +41,7 @@ settings.register_profile("torture", max_examples=5000, deadline=None)
 settings.load_profile("push")
 
 
-FOLDERS = ("unit", "property", "contract", "integration", "browser")
+FOLDERS = ("unit", "property", "contract", "integration", "sandbox", "browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -89,6 +89,7 @@ def running(plan: Plan) -> Iterator[Platform]:
         web_url = f"http://{plan.settings.host}:{port}" if port else ""
         platform = Platform(plan, database.dsn, iss_url, web_url, password, supervisor)
         _start_workers(platform)
+        _start_sandbox(platform)
         _start_web(platform, port)
         run = {"pid": os.getpid(), "dsn": database.dsn, "web_url": web_url}
         stack.enter_context(folder.run_file(data, run))
@@ -146,6 +147,21 @@ def _start_workers(platform: Platform) -> None:
         platform.supervisor.start(_service(plan, "worker", arguments, environment, queue="io"))
 
 
+def _start_sandbox(platform: Platform) -> None:
+    """Start what runs analysts' programs for the pages; whether it can, it finds out itself."""
+    plan = platform.plan
+    if plan.web != "pages" or (socket := _sandbox_socket(plan)) is None:
+        return
+    arguments = ["lakehouse.sandbox.runner", "--socket", str(socket), "--log-level", plan.settings.log_level]
+    log = folder.log_file(plan.settings, "sandbox")
+    bare = {"LANG": "C.UTF-8", "PATH": os.defpath}
+    platform.supervisor.start(Service("sandbox", arguments, log, bare, is_bare=True, is_spared=True))
+
+
+def _sandbox_socket(plan: Plan) -> Path | None:
+    return plan.settings.data_dir.absolute() / "sandbox.sock" if plan.settings.sandbox == "auto" else None
+
+
 def _web_port(plan: Plan, data: Path) -> int:
     """Return the port of the web process, 0 for none; raise BadInput if somebody has it."""
     if plan.web == "none":
@@ -164,7 +180,10 @@ def _start_web(platform: Platform, port: int) -> None:
     if not port:
         return
     arguments = ["gradio_app.server"] if plan.web == "pages" else ["functions.embedded", "api"]
-    service = _service(plan, "web", arguments, {**_environment(platform), "LAKEHOUSE_PORT": str(port)})
+    environment = {**_environment(platform), "LAKEHOUSE_PORT": str(port)}
+    if (socket := _sandbox_socket(plan)) is not None:
+        environment["LAKEHOUSE_SANDBOX_SOCKET"] = str(socket)
+    service = _service(plan, "web", arguments, environment)
     supervisor.start(service)
     until = time.monotonic() + _READY_S
     while not _answers(f"{platform.api_url}/v1/health"):

@@ -29,6 +29,8 @@ class Service:
         arguments: What ``python`` gets after ``-m``.
         queue: The queue whose messages it takes; none for servers.
         says_ready: Whether it prints one line when others may use it.
+        is_bare: Whether it sees of the environment only what `environment` says, so no secret.
+        is_spared: Whether the platform goes on without it when starting it again does not help.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     queue: str = ""
     says_ready: bool = False
+    is_bare: bool = False
+    is_spared: bool = False
     process: subprocess.Popen[bytes] | None = None
     _logged: int = 0
 
@@ -46,7 +50,7 @@ class Service:
             self._logged = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self.arguments],
-                env={**os.environ, **self.environment},
+                env={**({} if self.is_bare else os.environ), **self.environment},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE if self.says_ready else log,
                 stderr=log,

@@ -111,6 +111,8 @@ class Supervisor:
         deaths = self._deaths.setdefault(service.name, [])
         deaths.append(time.monotonic())
         delay_s = restart_delay_s(deaths)
+        if delay_s is None and service.is_spared:
+            delay_s = _LONGEST_WAIT_S
         if delay_s is None:
             self._failure = ServiceFailed(
                 f"{service.name} died {GIVEN_UP_DEATHS} times within {GIVEN_UP_WITHIN_S:.0f} s, the last time with "
