@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
@@ -27,7 +27,7 @@ from lakehouse.market.table import Table
 from lakehouse.serving.publish import PublishReport, publish_gold, rebuild_serving
 from lakehouse.serving.queries import candles, instruments
 from lakehouse.silver.arrow import arrow_schema
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 
 MINUTES_A_DAY = 850
 DAYS = 120
@@ -41,14 +41,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         root.chmod(0o755)  # PostgreSQL runs as another user when this one is root
-        lake = str(root / "lake")
+        lake = Lake(str(root / "lake"))
         make_gold(lake, rows)
         with EmbeddedPostgres(root / "postgres") as postgres:
             migrate(postgres.dsn)
             measure(lake, postgres.dsn, rows)
 
 
-def measure(lake: str, dsn: str, rows: int) -> None:
+def measure(lake: Lake, dsn: str, rows: int) -> None:
     show("first load", rows, lambda: publish_gold(dsn, lake))
     show("nothing new", 0, lambda: publish_gold(dsn, lake))
     for _ in range(2):
@@ -77,7 +77,7 @@ def read(name: str, query: Callable[[], Any]) -> None:
     print(f"{name:26} {(time.perf_counter() - began) * 100:6.1f} ms")
 
 
-def make_gold(lake: str, rows: int) -> None:
+def make_gold(lake: Lake, rows: int) -> None:
     """Write minutes of as many instruments as make up *rows*, in the partitions that Gold has."""
     per_instrument = MINUTES_A_DAY * DAYS
     count = -(-rows // per_instrument)
@@ -131,15 +131,15 @@ def series(number: int, rows: int) -> pa.Table:
     return pa.table({name: columns[name] for name in FACT_CANDLE.names}).cast(arrow_schema(FACT_CANDLE))
 
 
-def write(lake: str, table: Table, rows: pa.Table) -> None:
+def write(lake: Lake, table: Table, rows: pa.Table) -> None:
     partitions = list(table.partition_by) or None
     feed = {"delta.enableChangeDataFeed": "true"}
-    write_deltalake(table_url(lake, table), rows, partition_by=partitions, configuration=feed)
+    write_deltalake(lake.at(table).url, rows, partition_by=partitions, configuration=feed)
 
 
-def revise(lake: str, rows: int) -> int:
+def revise(lake: Lake, rows: int) -> int:
     """Change the last *rows* of a partition in one commit."""
-    table = DeltaTable(table_url(lake, FACT_CANDLE))
+    table = lake.at(FACT_CANDLE).open()
     months = table.to_pyarrow_dataset().to_table(filter=pc.field("bucket") == "2024-02")
     changed = months.slice(max(0, len(months) - rows))
     at = changed.column_names.index("close")

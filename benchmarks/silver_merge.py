@@ -29,7 +29,7 @@ from lakehouse.market.candle import CANDLES
 from lakehouse.market.instrument import Instrument
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.silver.content_hash import content_hash
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 from lakehouse.silver.merge import ensure_silver, merge_bronze
 from lakehouse.storage.store import Store, open_store
 
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def measure(root: Path, dsn: str, rows: int) -> None:
-    lake, bronze = str(root), str(root / "bronze")
+    lake, bronze = Lake(str(root)), str(root / "bronze")
     store = open_store(bronze)
     began = time.perf_counter()
     spark = start_spark(work_dir=root / "spark")
@@ -76,7 +76,7 @@ def measure(root: Path, dsn: str, rows: int) -> None:
     merge("increment, new")
     merge("no-op")
     began = time.perf_counter()
-    digest = content_hash([(table_url(lake, CANDLES), CANDLES, True)])
+    digest = content_hash([(lake.at(CANDLES), CANDLES, True)])
     print(f"content hash             {time.perf_counter() - began:6.1f} s {digest[:16]}")
     spark.stop()
 

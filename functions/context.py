@@ -48,7 +48,7 @@ def pool() -> ConnectionPool[Connection[Any]]:
 def store() -> Store:
     """Return the store of Bronze, which is not waited for longer than a caller of ours waits."""
     chosen = settings()
-    return open_store(chosen.bronze_location, chosen.bronze_options, _STORE_PATIENCE_S)
+    return open_store(chosen.bronze_location, chosen.s3_options, _STORE_PATIENCE_S)
 
 
 def fetching() -> FetchContext:
@@ -58,7 +58,7 @@ def fetching() -> FetchContext:
         iss_url=chosen.iss_url,
         dsn=dsn(),
         store_url=chosen.bronze_location,
-        store_options=chosen.bronze_options,
+        store_options=chosen.s3_options,
         rate_per_s=chosen.requests_per_s,
         in_flight=chosen.requests_in_flight,
         pause=Pause(chosen.pause_s, 30 * chosen.pause_s),

@@ -54,7 +54,9 @@ def run_statement(request: Request) -> Response:
     outcome = "failed"
     detail: dict[str, Any] = {"statement": question.statement[:_AUDITED_CHARACTERS], "at": question.at}
     try:
-        found = desk().run(user.name, name, Statement(question, {"url": context.settings().lake}))
+        chosen = context.settings()
+        lake = {"url": chosen.lake_location, "options": chosen.s3_options}
+        found = desk().run(user.name, name, Statement(question, lake))
         outcome, detail = "done", {**detail, "rows": found.rows, "seconds": found.seconds}
     except TooManyStatements as error:
         outcome = "refused"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakehouse.market.errors import BadInput
@@ -18,6 +19,7 @@ from lakehouse.market.errors import BadInput
 EXCHANGE_URL = "https://iss.moex.com/iss"
 # Names of functions begin with it as well, and have 64 characters at most
 QUEUE_PREFIX = r"^[a-z][a-z0-9-]{0,30}$"
+_PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/.*)?|/.*")
 
 
 class Settings(BaseSettings):
@@ -26,13 +28,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_", frozen=True)
 
     data_dir: Path = Field(
-        default_factory=lambda: default_data_dir(), description="root of Bronze, the lake and PostgreSQL"
+        default_factory=lambda: default_data_dir(), description="root of Bronze, the tables and PostgreSQL"
     )
     cache_dir: Path | None = Field(default=None, description="downloads that can be made again (lakehouse/cache.py)")
     database_url: SecretStr | None = Field(
         default=None, description="a PostgreSQL of your own instead of the embedded one"
     )
     bronze_url: str | None = Field(default=None, description="object store of Bronze; a folder in data_dir by default")
+    lake_url: str | None = Field(default=None, description="root of the Delta tables; data_dir by default")
     s3_endpoint: str | None = Field(default=None, description="address of MinIO or LocalStack; AWS's own by default")
     s3_region: str | None = Field(default=None, description="region of the object store")
     s3_access_key_id: str | None = Field(
@@ -69,14 +72,21 @@ class Settings(BaseSettings):
     sandbox_socket: Path | None = Field(default=None, description="where the sandbox's runner listens; set by `up`")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="warning", description="least level logged")
 
+    @field_validator("lake_url")
+    @classmethod
+    def _is_a_place(cls, url: str | None) -> str | None:
+        if url is not None and not _PLACE.fullmatch(url):
+            raise ValueError(f"{url} is neither s3://bucket/prefix nor a folder's whole path")
+        return url
+
     @property
     def bronze_location(self) -> str:
         """The address of Bronze's object store."""
         return self.bronze_url or str(self.data_dir.absolute() / "bronze")
 
     @property
-    def bronze_options(self) -> dict[str, str]:
-        """How Bronze's object store is reached, as `open_store` takes it; holds the secret."""
+    def s3_options(self) -> dict[str, str]:
+        """How the object store of Bronze and of the tables is reached, as `open_store` takes it; holds the secret."""
         secret = self.s3_secret_access_key
         given = {
             "endpoint": self.s3_endpoint,
@@ -87,9 +97,9 @@ class Settings(BaseSettings):
         return {name: value for name, value in given.items() if value}
 
     @property
-    def lake(self) -> str:
-        """The root of the Delta tables."""
-        return str(self.data_dir.absolute())
+    def lake_location(self) -> str:
+        """The address of the Delta tables' root."""
+        return self.lake_url or str(self.data_dir.absolute())
 
 
 @dataclass(frozen=True)
@@ -122,5 +132,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = (f"LAKEHOUSE_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+        problems = (
+            f"LAKEHOUSE_{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
+        )
         raise BadInput("; ".join(problems)) from None

@@ -148,7 +148,7 @@ def simulator() -> Iterator[str]:
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """Return the Spark session of all tests: it takes 8 s to start."""
     try:
-        session = start_spark("local[2]", work_dir=tmp_path_factory.mktemp("spark"))
+        session = start_spark("local[2]", with_s3=True, work_dir=tmp_path_factory.mktemp("spark"))
     except SparkNotInstalled as error:
         require("Spark", str(error))
     yield session

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 
 from lakehouse.market.candle import DIM_DATE, DIM_INSTRUMENT, FACT_CANDLE
 from lakehouse.market.moscow import day_start
 from lakehouse.market.table import Table
 from lakehouse.silver.arrow import arrow_schema
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 
 Row = dict[str, Any]
 FIRST_DATE = dt.date(2020, 1, 1)
@@ -62,7 +62,7 @@ class GoldLake:
     """The tables of Gold in a folder, written by deltalake as Spark would: with a change feed, one commit a change."""
 
     def __init__(self, folder: Path) -> None:
-        self.lake = str(folder)
+        self.lake = Lake(str(folder))
 
     def create(self, facts: Iterable[Row], instruments: Iterable[Row], dates: Iterable[Row] | None = None) -> None:
         """Write the three tables."""
@@ -73,7 +73,7 @@ class GoldLake:
     def write(self, table: Table, rows: Iterable[Row]) -> None:
         """Make a table that holds *rows*; one that exists gets a commit that replaces all of its rows."""
         write_deltalake(
-            table_url(self.lake, table),
+            self.lake.at(table).url,
             rows_of(table, rows),
             mode="overwrite",
             partition_by=list(table.partition_by) or None,
@@ -91,12 +91,12 @@ class GoldLake:
 
     def facts(self) -> list[tuple[Any, ...]]:
         """Return the facts as tuples in the declared order, sorted by key."""
-        rows = DeltaTable(table_url(self.lake, FACT_CANDLE)).to_pyarrow_dataset().to_table().to_pylist()
+        rows = self.lake.at(FACT_CANDLE).open().to_pyarrow_dataset().to_table().to_pylist()
         return sorted(tuple(row[name] for name in FACT_CANDLE.names) for row in rows)
 
     def _merge(self, rows: pa.Table) -> Any:
         on = " AND ".join(f"t.{name} = s.{name}" for name in FACT_CANDLE.key)
-        table = DeltaTable(table_url(self.lake, FACT_CANDLE))
+        table = self.lake.at(FACT_CANDLE).open()
         return table.merge(rows, on, source_alias="s", target_alias="t")
 
 

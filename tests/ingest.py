@@ -29,7 +29,7 @@ from lakehouse.market.timeframe import Timeframe
 from lakehouse.silver.arrow import arrow_schema
 from lakehouse.silver.families import FAMILIES
 from lakehouse.silver.inputs import known_from, total_order
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 from lakehouse.silver.parse import Source, parse
 from lakehouse.silver.volume_check import check_volumes
 from tests.derivation import Key, Span, Spoken, Values, Version, derive
@@ -130,10 +130,11 @@ def compare_volumes(context: FetchContext, folder: Path, today: dt.date) -> list
             bucket = Timeframe(row["timeframe"]).bucket(row["trade_date"])
             rows.append({**row, **_UNKNOWN, "bucket": bucket, "is_final": row["trade_date"] < today})
     table = pa.Table.from_pylist(rows, arrow_schema(CANDLES))
-    write_deltalake(table_url(str(folder), CANDLES), table, mode="overwrite", partition_by=list(CANDLES.partition_by))
+    lake = Lake(str(folder))
+    write_deltalake(lake.at(CANDLES).url, table, mode="overwrite", partition_by=list(CANDLES.partition_by))
     with context.connect() as conn:
         mark_merged(conn, [key for (key,) in conn.execute("SELECT object_key FROM lake.bronze_object").fetchall()])
-        check_volumes(context.dsn, str(folder))
+        check_volumes(context.dsn, lake)
         return gaps(conn)
 
 

@@ -30,7 +30,7 @@ from lakehouse.market.candle import CANDLES, FACT_CANDLE, HISTORY
 from lakehouse.market.instrument import Instrument
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.silver.content_hash import content_hash
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 from tests.exchange import candle, days, minutes
 from tests.served_exchange import Document, ServedExchange, block, served
 
@@ -102,13 +102,13 @@ class Chain:
     """The steps of the chain over one folder and one database, as the workers run them."""
 
     context: FetchContext
-    lake: str
+    lake: Lake
 
     @classmethod
     def over(cls, exchange: ServedExchange, dsn: str, folder: Path) -> Chain:
         patience = Patience(attempts=3, wait_s=0.05, total_s=20)
         context = FetchContext(exchange.url, dsn, str(folder / "bronze"), 0, WORKERS, patience=patience)
-        return cls(context, str(folder))
+        return cls(context, Lake(str(folder)))
 
     @property
     def dsn(self) -> str:
@@ -155,10 +155,10 @@ class Chain:
         return replace(self, context=context)
 
 
-def hashes(lake: str) -> tuple[str, str]:
+def hashes(lake: Lake) -> tuple[str, str]:
     """Return the content hashes of Silver and of Gold."""
-    silver = [(table_url(lake, CANDLES), CANDLES, True), (table_url(lake, HISTORY), HISTORY, True)]
-    return content_hash(silver), content_hash([(table_url(lake, FACT_CANDLE), FACT_CANDLE, False)])
+    silver = [(lake.at(table), table, True) for table in (CANDLES, HISTORY)]
+    return content_hash(silver), content_hash([(lake.at(FACT_CANDLE), FACT_CANDLE, False)])
 
 
 def shown(dsn: str) -> int:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from lakehouse.engines.spark import start_spark
+from lakehouse.silver.lake import Lake
 from lakehouse.silver.merge import merge_bronze
 
 READY, LANDED = "ready", "landed"
@@ -19,7 +20,7 @@ def main(dsn: str, root: Path) -> None:
     is_over = False
     while not is_over:
         is_over = (root / LANDED).exists()
-        report = merge_bronze(spark, dsn, str(root / "bronze"), str(root))
+        report = merge_bronze(spark, dsn, str(root / "bronze"), Lake(str(root)))
         if report.changed:
             sys.stdout.write(f"{report.run_id}\n")
         else:

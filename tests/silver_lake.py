@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 
 from lakehouse.market.candle import CALENDAR, CANDLES, INSTRUMENTS, RENAMES, SILVER, SPLITS
 from lakehouse.market.moscow import day_start
 from lakehouse.market.table import Table
 from lakehouse.silver.arrow import arrow_schema
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 
 Row = dict[str, Any]
 FIRST_DATE = dt.date(2024, 3, 1)
@@ -60,9 +60,9 @@ class SilverLake:
     """The tables of Silver in a folder, made if they are not there."""
 
     def __init__(self, folder: Path) -> None:
-        self.lake = str(folder)
+        self.lake = Lake(str(folder))
         for table in SILVER:
-            if not DeltaTable.is_deltatable(table_url(self.lake, table)):
+            if not self.lake.at(table).exists():
                 self._create(table)
 
     def candles(self, *rows: Row) -> None:
@@ -92,12 +92,12 @@ class SilverLake:
     def _merge(self, table: Table, rows: list[Row]) -> Any:
         source = pa.Table.from_pylist(rows, arrow_schema(table))
         on = " AND ".join(f"t.{name} = s.{name}" for name in (*table.key, "known_from"))
-        delta = DeltaTable(table_url(self.lake, table))
+        delta = self.lake.at(table).open()
         return delta.merge(source, on, source_alias="s", target_alias="t")
 
     def _create(self, table: Table) -> None:
         write_deltalake(
-            table_url(self.lake, table),
+            self.lake.at(table).url,
             arrow_schema(table).empty_table(),
             partition_by=list(table.partition_by) or None,
             configuration={"delta.enableChangeDataFeed": "true"},

@@ -1,4 +1,4 @@
-"""The jars that Delta needs beside PySpark: fetched by Maven, else by the Ivy inside PySpark, and checked."""
+"""The jars that Delta and S3 need beside PySpark: fetched by Maven, else by the Ivy inside PySpark, and checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POM = ROOT / "infra" / "spark" / "pom.xml"
 CHECKSUMS = ROOT / "infra" / "spark" / "jars.sha256"
 ONLINE = "check that this machine reaches its Java package registry, then run make setup again"
 # Named in full: the short name would need the plug-in's group to be set
-COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
 
 
 def install_jars(venv: Path) -> None:
@@ -73,12 +73,12 @@ def trust_options(home: Path, venv: Path, scratch: Path) -> list[str]:
 
 
 def ivy_module(pom: Path) -> str:
-    """Return the Ivy file that asks for the dependencies of *pom*, without what they depend on themselves."""
+    """Return the Ivy file that asks for the jars of *pom*, without what they depend on themselves."""
     module = ElementTree.Element("ivy-module", version="2.0")
     ElementTree.SubElement(module, "info", organisation="lakehouse", module="spark-jars")
     wanted = ElementTree.SubElement(module, "dependencies", defaultconf="default->master")
-    for dependency in ElementTree.parse(pom).iterfind("dependencies/dependency"):
-        group, artifact, version = (dependency.findtext(tag, "") for tag in ("groupId", "artifactId", "version"))
+    for item in ElementTree.parse(pom).iter("artifactItem"):
+        group, artifact, version = (item.findtext(tag, "") for tag in ("groupId", "artifactId", "version"))
         ElementTree.SubElement(wanted, "dependency", org=group, name=artifact, rev=version, transitive="false")
     return ElementTree.tostring(module, encoding="unicode")
 

@@ -9,22 +9,23 @@ from importlib.metadata import version
 from typing import Any, LiteralString
 
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 from psycopg import Connection
 
 from lakehouse.cli.progress import seconds_by_station
 from lakehouse.database.connection import connect
+from lakehouse.engines.address import TableAddress
 from lakehouse.jobs.queue import Job
 from lakehouse.market.candle import CANDLES, FACT_CANDLE, HISTORY, QUARANTINE
 from lakehouse.silver.content_hash import content_hash
+from lakehouse.silver.lake import Lake
 from lakehouse.up import Platform
 
 
 def summary(platform: Platform, jobs: Sequence[Job], started_s: float, total_s: float) -> dict[str, Any]:
     """Return the JSON object of docs/dictionary.md, section "The demo's summary"."""
-    lake = platform.plan.settings.lake
-    silver = [(f"{lake}/silver/candles", CANDLES, True), (f"{lake}/silver/history", HISTORY, True)]
-    gold = [(f"{lake}/gold/fact_candle", FACT_CANDLE, False)]
+    lake = Lake(platform.plan.settings.lake_location, platform.plan.settings.s3_options)
+    silver = [(lake.at(table), table, True) for table in (CANDLES, HISTORY)]
+    gold = [(lake.at(FACT_CANDLE), FACT_CANDLE, False)]
     stats = _simulator_stats(platform.iss_url)
     with connect(platform.dsn) as conn:
         seconds = {"start": round(started_s, 2), **seconds_by_station(conn, jobs), "total": round(total_s, 2)}
@@ -34,8 +35,8 @@ def summary(platform: Platform, jobs: Sequence[Job], started_s: float, total_s: 
             "requests": stats["requests"],
             "pages": stats["pages"],
             "bronze_objects": _count(conn, "SELECT count(*) FROM lake.bronze_object"),
-            "silver_rows": sum(_current_rows(url) for url, _, _ in silver),
-            "quarantined_rows": _rows(f"{lake}/{QUARANTINE.name.replace('.', '/')}"),
+            "silver_rows": sum(_current_rows(address) for address, _, _ in silver),
+            "quarantined_rows": _rows(lake.at(QUARANTINE)),
             "gold_rows": _rows(gold[0][0]),
             "postgres_rows": _count(conn, "SELECT count(*) FROM gold.fact_candle"),
             "seconds": seconds,
@@ -49,12 +50,12 @@ def _count(conn: Connection[Any], query: LiteralString) -> int:
     return int(row[0]) if row else 0
 
 
-def _rows(url: str) -> int:
-    return int(DeltaTable(url).to_pyarrow_dataset().count_rows())
+def _rows(address: TableAddress) -> int:
+    return int(address.open().to_pyarrow_dataset().count_rows())
 
 
-def _current_rows(url: str) -> int:
-    return int(DeltaTable(url).to_pyarrow_dataset().count_rows(filter=pc.field("known_till").is_null()))
+def _current_rows(address: TableAddress) -> int:
+    return int(address.open().to_pyarrow_dataset().count_rows(filter=pc.field("known_till").is_null()))
 
 
 def _simulator_stats(iss_url: str) -> dict[str, int]:

@@ -95,7 +95,7 @@ def _rebuild(dsn: str, station: str, settings: Settings, platform: Platform | No
     with connect(dsn) as conn:
         if station == "ledger":
             junk: list[Junk] = []
-            store = open_store(settings.bronze_location, settings.bronze_options)
+            store = open_store(settings.bronze_location, settings.s3_options)
             objects = rebuild_ledger(conn, store, junk.append)
             for each in junk:
                 click.echo(f"not an object: {each}", err=True)

@@ -15,6 +15,8 @@ from lakehouse.serving.lake_sql import run_sql
 from lakehouse.serving.lake_sql_forms import csv_text, plain, tuples, unique
 from lakehouse.serving.lake_sql_process import ROW_LIMIT, TIMEOUT_S
 from lakehouse.settings import load_settings
+from lakehouse.silver.lake import Lake
+from lakehouse.up.plan import with_settings
 
 MAX_ROWS = 10_000_000
 _UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}  # a cell must not steer the terminal
@@ -40,7 +42,8 @@ def sql(statement: str, data: Path | None, at: str | None, form: str | None, lim
     silver.candles holds the current candles, silver.candles_versions every version of them. SHOW TABLES lists all,
     DESCRIBE silver.candles says what is in one; docs/dictionary.md says what it means.
     """
-    lake = str(data.absolute()) if data else load_settings().lake
+    settings = with_settings(load_settings(), data_dir=data)
+    lake = Lake(settings.lake_location, settings.s3_options)
     answer = run_sql(statement, lake, at=at, row_limit=limit, timeout_s=timeout)
     {"json": _print_json, "csv": _print_csv, None: _print_table}[form](unique(answer.rows.column_names), answer.rows)
     if answer.reached:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 from delta import exceptions as conflicts
-from deltalake import DeltaTable
 from pyspark.errors import AnalysisException
 
 from lakehouse.database.locks import table_lock
+from lakehouse.engines.address import TableAddress
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 
@@ -70,23 +70,23 @@ class Difference:
         return self.inserts + self.updates + self.drops == 0
 
 
-def ensure_table(spark: SparkSession, url: str, table: Table) -> None:
+def ensure_table(spark: SparkSession, address: TableAddress, table: Table) -> None:
     """
-    Create *table* at *url* unless it is there (30 ms).
+    Create *table* at *address* unless it is there (30 ms).
 
     With change data feed; without deletion vectors and other features that deltalake cannot read or write.
     """
-    clear_half_made(url)
+    clear_half_made(address.url)
     partitioned = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
     try:
         spark.sql(
-            f"CREATE TABLE IF NOT EXISTS {spark_name(url)} ({table.ddl()}) USING delta {partitioned} TBLPROPERTIES "
+            f"CREATE TABLE IF NOT EXISTS {address.spark_name} ({table.ddl()}) USING delta {partitioned} TBLPROPERTIES "
             "('delta.enableChangeDataFeed' = 'true', 'delta.enableDeletionVectors' = 'false')"
         )
     except (*CONFLICTS, AnalysisException):
         # Another worker makes it at the same moment, as it makes its first merge: its log may have no commit yet
         until = time.monotonic() + _MAKING_S
-        while not DeltaTable.is_deltatable(url):
+        while not address.exists():
             if time.monotonic() > until:
                 raise
             time.sleep(_LOOK_S)
@@ -116,7 +116,7 @@ def clear_half_made(url: str) -> None:
 def make_equal(
     spark: SparkSession,
     dsn: str,
-    url: str,
+    address: TableAddress,
     table: Table,
     run_id: str,
     derive: Callable[[int], Difference],
@@ -139,43 +139,43 @@ def make_equal(
     """
     with table_lock(dsn, table.name, run_id) as generation:
         for _ in range(ATTEMPTS):
-            version = table_version(url)
+            version = table_version(address)
             difference = derive(version)
             if difference.is_empty:
                 record(version)
                 return None
             generation.check()
-            if _merged_next(spark, url, table, difference, run_id, version):
+            if _merged_next(spark, address, table, difference, run_id, version):
                 record(version + 1)
                 return version + 1
             log.warning("engines.commit_lost", table=table.name, version=version + 1, run_id=run_id)
     raise CommitLost(
-        f"{table.name} at {url}: another writer committed in each of {ATTEMPTS} attempts of run {run_id}, though its "
-        "lock is held by this run; stop whatever writes to this table without the lock and run the merge again"
+        f"{table.name} at {address.url}: another writer committed in each of {ATTEMPTS} attempts of run {run_id}, "
+        "though its lock is held by this run; stop whatever writes there without the lock and run the merge again"
     )
 
 
 def _merged_next(
-    spark: SparkSession, url: str, table: Table, difference: Difference, run_id: str, version: int
+    spark: SparkSession, address: TableAddress, table: Table, difference: Difference, run_id: str, version: int
 ) -> bool:
     """Whether the MERGE became the commit after *version*: its difference was taken there."""
     try:
-        merge(spark, url, table, difference, run_id)
+        merge(spark, address, table, difference, run_id)
     except CONFLICTS:
         return False
-    return committed_by(url, version + 1) == run_id
+    return committed_by(address, version + 1) == run_id
 
 
-def merge(spark: SparkSession, url: str, table: Table, difference: Difference, run_id: str) -> None:
+def merge(spark: SparkSession, address: TableAddress, table: Table, difference: Difference, run_id: str) -> None:
     """Carry out *difference* in one MERGE, hence one commit. Nothing may be empty: even an empty MERGE commits."""
     spark.conf.set(_RUN_ID, run_id)
     try:
-        spark.sql(merge_sql(url, table, difference))
+        spark.sql(merge_sql(address, table, difference))
     finally:
         spark.conf.unset(_RUN_ID)
 
 
-def merge_sql(url: str, table: Table, difference: Difference) -> str:
+def merge_sql(address: TableAddress, table: Table, difference: Difference) -> str:
     """Return the MERGE; one that only inserts reads the table once and rewrites no file."""
     names = table.names
     on = [f"t.{name} = s.{name}" for name in dict.fromkeys((*merge_key(table), *table.partition_by))]
@@ -188,7 +188,7 @@ def merge_sql(url: str, table: Table, difference: Difference) -> str:
         f"WHEN NOT MATCHED AND s.op <> 'drop' THEN INSERT ({', '.join(names)}) VALUES (s.{', s.'.join(names)})",
     ]
     used = clauses if difference.updates + difference.drops else clauses[2:]
-    return f"MERGE INTO {spark_name(url)} t USING {difference.view} s ON {' AND '.join(on)} {' '.join(used)}"
+    return f"MERGE INTO {address.spark_name} t USING {difference.view} s ON {' AND '.join(on)} {' '.join(used)}"
 
 
 def merge_key(table: Table) -> tuple[str, ...]:
@@ -216,25 +216,15 @@ def partition_predicate(table: Table, partitions: Sequence[tuple[str, ...]], ali
     return "(" + " OR ".join(f"({alternative})" for alternative in alternatives or ["FALSE"]) + ")"
 
 
-def table_version(url: str) -> int:
-    """Return the newest version of the table at *url*."""
-    return DeltaTable(url).version()
+def table_version(address: TableAddress) -> int:
+    """Return the newest version of the table at *address*."""
+    return address.open().version()
 
 
-def committed_by(url: str, version: int) -> str | None:
-    """Return the run that committed *version* of the table at *url*, None if it carries none."""
-    commits = DeltaTable(url).history(10)
+def committed_by(address: TableAddress, version: int) -> str | None:
+    """Return the run that committed *version* of the table at *address*, None if it carries none."""
+    commits = address.open().history(10)
     return next((commit.get("userMetadata") for commit in commits if commit["version"] == version), None)
-
-
-def spark_name(url: str) -> str:
-    """Return the name of the Delta table at *url* in Spark's SQL."""
-    return f"delta.`{spark_path(url)}`"
-
-
-def spark_path(url: str) -> str:
-    """Return *url* as Spark's file systems know it."""
-    return "s3a://" + url.removeprefix("s3://") if url.startswith("s3://") else url
 
 
 def literal(text: str) -> str:

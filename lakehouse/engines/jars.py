@@ -12,21 +12,25 @@ from lakehouse.cache import cache_dir
 from lakehouse.market.errors import LakehouseError
 
 OLDEST_JAVA = 17  # Spark 4 runs on 17, 21 and 25
-JARS = "spark-4.2.0-delta-4.4.0"
+JARS = "spark-4.2.0-delta-4.4.0-s3a-3.5.0"
+_DELTA = "delta-*.jar"
 
 
 class SparkNotInstalled(LakehouseError):
     """Spark's jars or its Java are missing."""
 
 
-def jar_paths() -> list[Path]:
+def jar_paths(*, with_s3: bool = False) -> list[Path]:
     """
     Return the jars that Delta needs beside PySpark, for Spark's extraClassPath, sorted by name.
+
+    Args:
+        with_s3: Those that Spark needs to read and write S3 as well.
 
     Raises:
         SparkNotInstalled: if set-up has not fetched them.
     """
-    jars = sorted(jars_dir().glob("*.jar"))
+    jars = sorted(jars_dir().glob("*.jar" if with_s3 else _DELTA))
     if not jars:
         raise SparkNotInstalled(f"Spark's jars are missing: {jars_dir()} holds none; run make setup")
     return jars

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from lakehouse.engines.jars import jar_paths, java_home
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def start_spark(
     master: str = "local[*]",
-    jars: Sequence[Path] | None = None,
+    *,
+    with_s3: bool = False,
     work_dir: Path | str | None = None,
     shuffle_partitions: int = 4,
     driver_memory: str = "2g",
@@ -27,7 +28,7 @@ def start_spark(
 
     Args:
         master: ``local[*]``, or ``spark://host:port`` of a standalone master.
-        jars: Delta's jars; where set-up put them by default.
+        with_s3: Whether tables lie on S3 (`reach_s3` says where); its jars are on the class path only then.
         work_dir: Folder for shuffle files and the (unused) warehouse; the system's temporary folder by default.
         shuffle_partitions: Tasks of a shuffle, at least the number of cores.
         driver_memory: Heap of the JVM, which in local mode does all the work.
@@ -40,7 +41,7 @@ def start_spark(
     from pyspark.sql import SparkSession  # imported late: it reads the environment
 
     builder = SparkSession.builder.appName("lakehouse").master(master)
-    settings = _settings(jars or jar_paths(), shuffle_partitions, driver_memory)
+    settings = _settings(jar_paths(with_s3=with_s3), shuffle_partitions, driver_memory)
     if _is_on_this_machine(master):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         settings |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
@@ -55,6 +56,37 @@ def start_spark(
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
+
+
+def reach_s3(spark: SparkSession, url: str, options: Mapping[str, str]) -> None:
+    """
+    Tell Spark how the bucket of *url* (``s3://bucket/prefix``) is reached, for as long as the process runs.
+
+    Not among the session's settings, which PySpark hands to the JVM in the command line: for all to see.
+
+    Args:
+        options: As `storage.s3.open_bucket` takes them.
+    """
+    hadoop: Any = spark.sparkContext._jsc
+    for name, value in s3a_settings(url, options).items():
+        hadoop.hadoopConfiguration().set(name, value)
+
+
+def s3a_settings(url: str, options: Mapping[str, str]) -> dict[str, str]:
+    """Return Hadoop's settings for the bucket of *url*; *options* as `storage.s3.open_bucket` takes them."""
+    endpoint = options.get("endpoint", "")
+    given = {
+        "access.key": options.get("access_key_id"),
+        "secret.key": options.get("secret_access_key"),
+        # Without one, S3A would ask AWS which
+        "endpoint.region": options.get("region") or ("us-east-1" if endpoint else None),
+        "endpoint": endpoint,
+        # A server of one's own has no name for each bucket
+        "path.style.access": "true" if endpoint else None,
+        "connection.ssl.enabled": "false" if endpoint.startswith("http://") else None,
+    }
+    bucket = urlsplit(url).netloc
+    return {f"fs.s3a.bucket.{bucket}.{name}": value for name, value in given.items() if value}
 
 
 def _is_on_this_machine(master: str) -> bool:

@@ -16,7 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from deltalake import DeltaTable
 from psycopg import Connection
 
 from lakehouse.database.connection import connect
@@ -37,7 +36,7 @@ from lakehouse.market.candle import (
     SPLITS,
 )
 from lakehouse.market.table import Table
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -69,28 +68,28 @@ class GoldReport:
     seconds: float = 0.0
 
 
-def ensure_gold(spark: SparkSession, lake: str) -> None:
+def ensure_gold(spark: SparkSession, lake: Lake) -> None:
     """Create the tables of Gold that are missing."""
     for table in GOLD:
-        ensure_table(spark, table_url(lake, table), table)
+        ensure_table(spark, lake.at(table), table)
 
 
-def build_gold(spark: SparkSession, dsn: str, lake: str, *, run_id: str | None = None) -> GoldReport:
+def build_gold(spark: SparkSession, dsn: str, lake: Lake, *, run_id: str | None = None) -> GoldReport:
     """Bring Gold up to date with Silver; a run that finds nothing new commits nothing."""
     return _build(spark, dsn, lake, run_id or f"gold-{uuid.uuid4().hex[:12]}", everything=False)
 
 
-def rebuild_gold(spark: SparkSession, dsn: str, lake: str, *, run_id: str | None = None) -> GoldReport:
+def rebuild_gold(spark: SparkSession, dsn: str, lake: Lake, *, run_id: str | None = None) -> GoldReport:
     """Compute all of Gold from all of Silver and make the tables equal to it, where they lie."""
     return _build(spark, dsn, lake, run_id or f"rebuild-gold-{uuid.uuid4().hex[:12]}", everything=True)
 
 
-def _build(spark: SparkSession, dsn: str, lake: str, run_id: str, *, everything: bool) -> GoldReport:
+def _build(spark: SparkSession, dsn: str, lake: Lake, run_id: str, *, everything: bool) -> GoldReport:
     began = time.monotonic()
     report = GoldReport(run_id)
     ensure_gold(spark, lake)
     with connect(dsn) as conn:
-        now = Silver(lake, {table.name: table_version(table_url(lake, table)) for table in SOURCES})
+        now = Silver(lake, {table.name: table_version(lake.at(table)) for table in SOURCES})
         before = None if everything else _last_build(conn, now)
         if before != now:
             changes = _read(before, now)
@@ -120,7 +119,7 @@ def _last_build(conn: Connection[Any], now: Silver) -> Silver | None:
     None if there was no build, if a table of Silver went backwards or was made anew, or if Gold is not as it left it.
     """
     for table in GOLD:
-        if read_progress(conn, table.name) != table_version(table_url(now.lake, table)):
+        if read_progress(conn, table.name) != table_version(now.lake.at(table)):
             return None
     versions = {table.name: read_progress(conn, _read_until(now.lake, table)) for table in SOURCES}
     known = {name: read for name, read in versions.items() if read is not None and read <= now.versions[name]}
@@ -133,20 +132,20 @@ def _record(conn: Connection[Any], now: Silver, run_id: str, version: int) -> No
         for table in SOURCES:
             write_progress(conn, _read_until(now.lake, table), now.versions[table.name], run_id)
         for table in (DIM_INSTRUMENT, DIM_DATE):
-            write_progress(conn, table.name, table_version(table_url(now.lake, table)), run_id)
+            write_progress(conn, table.name, table_version(now.lake.at(table)), run_id)
         write_progress(conn, FACT_CANDLE.name, version, run_id)
 
 
-def _read_until(lake: str, table: Table) -> str:
+def _read_until(lake: Lake, table: Table) -> str:
     """Return the name under which is recorded how far Gold has read *table*; one made anew counts its own versions."""
-    return f"gold < {table.name} {DeltaTable(table_url(lake, table)).metadata().id}"
+    return f"gold < {table.name} {lake.at(table).open().metadata().id}"
 
 
 @dataclass(frozen=True)
 class _Build:
     spark: SparkSession
     dsn: str
-    lake: str
+    lake: Lake
     run_id: str
     report: GoldReport
 
@@ -157,9 +156,9 @@ class _Build:
 
     def facts(self, changes: Changes, record: Callable[[int], None]) -> None:
         """Make the affected series of fact_candle equal to what their candles give."""
-        url = table_url(self.lake, FACT_CANDLE)
+        address = self.lake.at(FACT_CANDLE)
         with fact_difference(self.spark, self.lake, changes) as derive:
-            version = make_equal(self.spark, self.dsn, url, FACT_CANDLE, self.run_id, derive, record)
+            version = make_equal(self.spark, self.dsn, address, FACT_CANDLE, self.run_id, derive, record)
             found = derive.found
         self.report.series = found.series
         self.report.inserted, self.report.updated, self.report.dropped = found.inserts, found.updates, found.drops
@@ -167,14 +166,14 @@ class _Build:
             self.report.versions[FACT_CANDLE.name] = version
 
     def _make_equal(self, table: Table, rows: list[dict[str, object]]) -> None:
-        url = table_url(self.lake, table)
+        address = self.lake.at(table)
         version = make_equal(
             self.spark,
             self.dsn,
-            url,
+            address,
             table,
             self.run_id,
-            lambda at: row_difference(self.spark, url, table, rows, at),
+            lambda at: row_difference(self.spark, address, table, rows, at),
             lambda at: None,
         )
         if version is not None:

@@ -16,6 +16,7 @@ from lakehouse.market.candle import CALENDAR, CANDLES, DIM_DATE, DIM_INSTRUMENT,
 from lakehouse.market.instrument import Instrument
 from lakehouse.market.table import Table
 from lakehouse.market.timeframe import Timeframe
+from lakehouse.silver.lake import Lake
 
 _LISTING = ("engine", "market", "board", "secid")
 EVERY_TIMEFRAME = frozenset(timeframe.value for timeframe in Timeframe)
@@ -62,7 +63,7 @@ def read_changes(before: Silver, now: Silver) -> Changes:
     try:
         was_listed = _list(before, codes)
     except (DeltaError, OSError) as error:
-        raise FeedGone(f"{now.lake}: Silver as of the last build cannot be read any more ({error})") from error
+        raise FeedGone(f"{now.lake.url}: Silver as of the last build cannot be read any more ({error})") from error
     touched = {row["trade_date"] for row in changed}
     dates = _dates(now, touched, calendar_moved=not _is_same(before, now, CALENDAR))
     return Changes(listed, dates, _affected(listed, was_listed, timeframes), now.versions[CANDLES.name])
@@ -92,7 +93,7 @@ def _list(silver: Silver, codes: set[str] | None) -> dict[int, Listed]:
     return list_instruments(cards, silver.rows(RENAMES), silver.rows(SPLITS), rows_by_board)
 
 
-def _known_codes(lake: str) -> set[str]:
+def _known_codes(lake: Lake) -> set[str]:
     return {secid for row in read_gold(lake, DIM_INSTRUMENT) for secid in row["secids"].split(",")}
 
 

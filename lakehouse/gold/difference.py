@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from deltalake import DeltaTable
 
-from lakehouse.engines.delta import Difference, spark_path
+from lakehouse.engines.address import TableAddress
+from lakehouse.engines.delta import Difference
 from lakehouse.gold.changes import Changes
 from lakehouse.gold.series import CANDLE, SERIES, difference, facts
 from lakehouse.gold.splits import Split
@@ -19,7 +19,7 @@ from lakehouse.market.candle import CANDLES, FACT_CANDLE
 from lakehouse.market.table import Table
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.silver.arrow import arrow_schema
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -51,7 +51,7 @@ class FactDifference:
     """The difference of fact_candle at a version, as `engines.delta.make_equal` asks for it."""
 
     spark: SparkSession
-    lake: str
+    lake: Lake
     changes: Changes
     found: Found = field(default_factory=Found)
     _cached: DataFrame | None = None
@@ -112,11 +112,11 @@ class FactDifference:
 
     def _read(self, table: Table, version: int) -> DataFrame:
         reader = self.spark.read.format("delta").option("versionAsOf", version)
-        return reader.load(spark_path(table_url(self.lake, table)))
+        return reader.load(self.lake.at(table).spark_path)
 
 
 @contextmanager
-def fact_difference(spark: SparkSession, lake: str, changes: Changes) -> Iterator[FactDifference]:
+def fact_difference(spark: SparkSession, lake: Lake, changes: Changes) -> Iterator[FactDifference]:
     """Yield what derives the difference of fact_candle; its cached rows go at the end."""
     derive = FactDifference(spark, lake, changes)
     try:
@@ -126,11 +126,11 @@ def fact_difference(spark: SparkSession, lake: str, changes: Changes) -> Iterato
 
 
 def row_difference(
-    spark: SparkSession, url: str, table: Table, rows: Sequence[Mapping[str, Any]], version: int
+    spark: SparkSession, address: TableAddress, table: Table, rows: Sequence[Mapping[str, Any]], version: int
 ) -> Difference:
     """Return how a small table at *version* differs from *rows*."""
     schema = arrow_schema(table)
-    stored = {_key(table, row): row for row in DeltaTable(url, version=version).to_pyarrow_table().to_pylist()}
+    stored = {_key(table, row): row for row in address.open(version).to_pyarrow_table().to_pylist()}
     wanted = {_key(table, row): {name: row[name] for name in table.names} for row in rows}
     found = [{**row, "op": "drop"} for key, row in stored.items() if key not in wanted]
     found += [{**row, "op": "insert"} for key, row in wanted.items() if key not in stored]

@@ -9,13 +9,12 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from lakehouse.market.candle import CANDLES
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 
 Rows = list[dict[str, Any]]
 
@@ -28,12 +27,12 @@ class FeedGone(LakehouseError):
 class Silver:
     """Silver as it was at *versions*, by name of table."""
 
-    lake: str
+    lake: Lake
     versions: Mapping[str, int]
 
     def rows(self, table: Table) -> Rows:
         """Return the current rows of a small table."""
-        dataset = DeltaTable(table_url(self.lake, table), version=self.versions[table.name]).to_pyarrow_dataset()
+        dataset = self.lake.at(table).open(self.versions[table.name]).to_pyarrow_dataset()
         rows: Rows = dataset.to_table(filter=pc.field("known_till").is_null()).to_pylist()
         return rows
 
@@ -47,7 +46,7 @@ class Silver:
             where: Which candles count.
             partitions: Which partitions are read, as deltalake names them: (column, "in", values); all by default.
         """
-        table = DeltaTable(table_url(self.lake, CANDLES), version=self.versions[CANDLES.name])
+        table = self.lake.at(CANDLES).open(self.versions[CANDLES.name])
         dataset = table.to_pyarrow_dataset(file_pruning_predicate=list(partitions) or None)
         # *where* is not for Arrow: it cannot compare text with the statistics that deltalake gives it
         needed = list(dict.fromkeys((*columns, *where.meta.root_names())))
@@ -64,17 +63,17 @@ class Silver:
         version = self.versions[CANDLES.name]
         if since == version:
             return []
-        url = table_url(self.lake, CANDLES)
+        address = self.lake.at(CANDLES)
         try:
-            feed = DeltaTable(url, version=version).load_cdf(since + 1, version, columns=list(columns))
+            feed = address.open(version).load_cdf(since + 1, version, columns=list(columns))
             return _counted((pl.DataFrame(pa.record_batch(batch)) for batch in feed), columns)
         except DeltaError as error:
-            raise FeedGone(f"{url}: the changes since version {since} cannot be read ({error})") from error
+            raise FeedGone(f"{address.url}: the changes since version {since} cannot be read ({error})") from error
 
 
-def read_gold(lake: str, table: Table) -> Rows:
+def read_gold(lake: Lake, table: Table) -> Rows:
     """Return all rows of a small table of Gold."""
-    rows: Rows = DeltaTable(table_url(lake, table)).to_pyarrow_dataset().to_table().to_pylist()
+    rows: Rows = lake.at(table).open().to_pyarrow_dataset().to_table().to_pylist()
     return rows
 
 

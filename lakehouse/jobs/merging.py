@@ -17,6 +17,7 @@ from lakehouse.gold.build import build_gold, rebuild_gold
 from lakehouse.jobs.queue import enqueue, settle
 from lakehouse.serving.publish import publish_gold, rebuild_serving
 from lakehouse.serving.publish_quarantine import publish_quarantine
+from lakehouse.silver.lake import Lake
 from lakehouse.silver.merge import merge_bronze, rebuild_silver
 from lakehouse.silver.report import MergeReport
 from lakehouse.silver.volume_check import check_volumes
@@ -36,19 +37,19 @@ class Lakeside:
     spark: SparkSession
     dsn: str
     bronze_url: str
-    lake: str
-    bronze_options: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds a secret
+    lake: Lake
+    store_options: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds a secret
 
     def merge_bronze(self, run_id: str) -> MergeReport:
         """Take everything that is unmerged into Silver."""
         return merge_bronze(
-            self.spark, self.dsn, self.bronze_url, self.lake, run_id=run_id, store_options=self.bronze_options
+            self.spark, self.dsn, self.bronze_url, self.lake, run_id=run_id, store_options=self.store_options
         )
 
     def rebuild_silver(self, run_id: str) -> MergeReport:
         """Derive all of Silver from all of Bronze."""
         return rebuild_silver(
-            self.spark, self.dsn, self.bronze_url, self.lake, run_id=run_id, store_options=self.bronze_options
+            self.spark, self.dsn, self.bronze_url, self.lake, run_id=run_id, store_options=self.store_options
         )
 
 

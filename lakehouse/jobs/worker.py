@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from lakehouse.engines.spark import start_spark
+from lakehouse.engines.address import is_s3
+from lakehouse.engines.spark import reach_s3, start_spark
 from lakehouse.jobs import merging
 from lakehouse.jobs.consumer import Step, consume
 from lakehouse.jobs.recovery import on_a_disk
@@ -23,6 +24,7 @@ from lakehouse.lifeline import end_with_parent
 from lakehouse.logs import configure_logs
 from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.settings import Settings, load_settings
+from lakehouse.silver.lake import Lake
 from lakehouse.silver.merge import ensure_silver
 from lakehouse.storage.space import naming_full_disk
 
@@ -38,8 +40,11 @@ def run(settings: Settings) -> None:
         raise BadInput("LAKEHOUSE_DATABASE_URL is not set: a worker needs the database of the platform")
     dsn = settings.database_url.get_secret_value()
     data = Path(settings.data_dir)
-    spark = start_spark(settings.spark_master, work_dir=_emptied(data / "spark"))
-    place = merging.Lakeside(spark, dsn, settings.bronze_location, settings.lake, settings.bronze_options)
+    lake = Lake(settings.lake_location, settings.s3_options)
+    spark = start_spark(settings.spark_master, work_dir=_emptied(data / "spark"), with_s3=is_s3(lake.url))
+    if is_s3(lake.url):
+        reach_s3(spark, lake.url, lake.options)
+    place = merging.Lakeside(spark, dsn, settings.bronze_location, lake, settings.s3_options)
     steps: dict[str, Step] = {
         "merge": lambda _: merging.merge(place),
         "publish": lambda _: merging.publish(place),
@@ -47,7 +52,7 @@ def run(settings: Settings) -> None:
     }
     with ending_with_jvm(spark):
         with naming_full_disk("Silver's tables cannot be made", data):
-            ensure_silver(spark, settings.lake)
+            ensure_silver(spark, lake)
         log.info("jobs.spark_ready", master=settings.spark_master)
         consume(dsn, "spark", on_a_disk(steps, data))
     spark.stop()

@@ -20,6 +20,7 @@ from lakehouse.serving.lake_sql_process import (
     SqlRefused,
     Statement,
 )
+from lakehouse.silver.lake import Lake
 
 __all__ = ["LakeAnswer", "SqlFailed", "SqlRefused", "run_sql"]
 
@@ -34,7 +35,7 @@ class LakeAnswer:
 
 def run_sql(
     statement: str,
-    lake: str,
+    lake: Lake,
     *,
     at: str | None = None,
     row_limit: int = ROW_LIMIT,
@@ -48,5 +49,5 @@ def run_sql(
         SqlFailed: if it took too long or too much memory, or what it names does not exist yet.
     """
     question = Question(statement, at, row_limit, timeout_s)
-    found = Statement(question, {"url": lake}, DUCKDB).run()
+    found = Statement(question, {"url": lake.url, "options": dict(lake.options)}, DUCKDB).run()
     return LakeAnswer(pa.ipc.open_stream(found.body).read_all(), found.reached)

@@ -25,7 +25,7 @@ from lakehouse.serving.lake_sql_process import ANSWER_BYTES, SqlRefused
 from lakehouse.serving.lake_sql_statement import engine_message, tables_named
 from lakehouse.serving.lake_versions import VersionGone, table_at
 from lakehouse.serving.lake_views import TABLES, VIEW_BY_BARE_NAME, VIEWS
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 
 MEMORY = "1GiB"
 _ADDRESS_SPACE = 8 << 30  # Arrow's and DuckDB's allocators reserve far more than they use
@@ -53,11 +53,11 @@ def main() -> None:
 def _answered(request: Mapping[str, Any]) -> Found:
     _limit(request["timeout_s"])
     return answer(
-        request["statement"], request["lake"]["url"], request["at"], request["row_limit"], request["answer_bytes"]
+        request["statement"], Lake(**request["lake"]), request["at"], request["row_limit"], request["answer_bytes"]
     )
 
 
-def answer(text: str, lake: str, at: str | None, row_limit: int, answer_bytes: int = ANSWER_BYTES) -> Found:
+def answer(text: str, lake: Lake, at: str | None, row_limit: int, answer_bytes: int = ANSWER_BYTES) -> Found:
     """Return the rows of a statement, *row_limit* at most."""
     conn = _engine()
     named = tables_named(conn, text)
@@ -104,7 +104,7 @@ def _engine() -> duckdb.DuckDBPyConnection:
 
 
 def _open_tables(
-    conn: duckdb.DuckDBPyConnection, lake: str, tables: Sequence[Table], at: str | None, *, is_list: bool
+    conn: duckdb.DuckDBPyConnection, lake: Lake, tables: Sequence[Table], at: str | None, *, is_list: bool
 ) -> list[Table]:
     """Make the views of *tables*; return those that the lake does not hold, or, for a list of them, did not then."""
     if at is not None and at.isascii() and at.isdigit() and len(tables) > 1:
@@ -112,9 +112,9 @@ def _open_tables(
         raise SqlRefused(f"{at} is the version of one table, and the statement reads {names}: give a time instead")
     missing = []
     for table in tables:
-        url = table_url(lake, table)
+        address = lake.at(table)
         try:
-            delta = DeltaTable(url) if DeltaTable.is_deltatable(url) else None
+            delta = address.open() if address.exists() else None
             if delta is not None:
                 _create_views(conn, table, table_at(delta, table, at))
         except VersionGone:
@@ -153,9 +153,9 @@ def _fetch(result: duckdb.DuckDBPyConnection, row_limit: int, answer_bytes: int)
     return Found(pa.Table.from_batches(batches, reader.schema).slice(0, row_limit), rows > row_limit)
 
 
-def _no_data(lake: str, missing: list[Table]) -> str:
+def _no_data(lake: Lake, missing: list[Table]) -> str:
     names = ", ".join(table.name for table in missing)
-    return f"there is no data in {lake} yet ({names} is not there): run lakehouse demo or lakehouse ingest"
+    return f"there is no data in {lake.url} yet ({names} is not there): run lakehouse demo or lakehouse ingest"
 
 
 def _limit(timeout_s: float) -> None:

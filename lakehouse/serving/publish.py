@@ -26,6 +26,7 @@ from lakehouse.serving.increment import (
     stage_changes,
 )
 from lakehouse.serving.source import FactSource, FeedGone, read_dimension
+from lakehouse.silver.lake import Lake
 
 __all__ = ["PublishAborted", "PublishReport", "publish_gold", "rebuild_serving"]
 
@@ -51,7 +52,7 @@ class PublishReport:
     dropped_generations: list[int] = field(default_factory=list)
 
 
-def publish_gold(dsn: str, lake: str, run_id: str | None = None) -> PublishReport:
+def publish_gold(dsn: str, lake: Lake, run_id: str | None = None) -> PublishReport:
     """
     Show readers what changed in Gold since the last time; nothing new writes nothing.
 
@@ -65,7 +66,9 @@ def publish_gold(dsn: str, lake: str, run_id: str | None = None) -> PublishRepor
     return _publish(dsn, lake, run_id, _increment_or_load)
 
 
-def rebuild_serving(dsn: str, lake: str, run_id: str | None = None, *, accept_shrinkage: bool = False) -> PublishReport:
+def rebuild_serving(
+    dsn: str, lake: Lake, run_id: str | None = None, *, accept_shrinkage: bool = False
+) -> PublishReport:
     """
     Load all of Gold aside and swap it in. The former generation stays until the next rebuild.
 
@@ -83,7 +86,7 @@ def rebuild_serving(dsn: str, lake: str, run_id: str | None = None, *, accept_sh
     return _publish(dsn, lake, run_id, load)
 
 
-def _publish(dsn: str, lake: str, run_id: str | None, work: Callable[[_Run], None]) -> PublishReport:
+def _publish(dsn: str, lake: Lake, run_id: str | None, work: Callable[[_Run], None]) -> PublishReport:
     report = PublishReport(run_id or f"publish-{uuid.uuid4().hex[:12]}")
     began = time.monotonic()
     with table_lock(dsn, PROGRESS, report.run_id) as lock, connect(dsn) as conn:
@@ -112,7 +115,7 @@ def _increment_or_load(run: _Run) -> None:
 class _Run:
     """One run under the publisher's lock."""
 
-    def __init__(self, conn: Connection[Any], lock: Generation, lake: str, report: PublishReport) -> None:
+    def __init__(self, conn: Connection[Any], lock: Generation, lake: Lake, report: PublishReport) -> None:
         self.conn = conn
         self.lock = lock
         self.lake = lake

@@ -9,7 +9,7 @@ from lakehouse.database.connection import connect
 from lakehouse.database.progress import read_progress, write_progress
 from lakehouse.market.candle import QUARANTINE
 from lakehouse.silver.families import FAMILIES
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 
 # Rows that are listed one by one, the newest; all are counted
 LISTED = 10_000
@@ -21,17 +21,17 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def publish_quarantine(dsn: str, lake: str, *, listed: int = LISTED) -> int:
+def publish_quarantine(dsn: str, lake: Lake, *, listed: int = LISTED) -> int:
     """
     Make lake.quarantine equal to silver.quarantine, its newest *listed* rows, in one transaction.
 
     Returns:
         How many rows are in quarantine; -1 if the table is as it was published before, or not made yet.
     """
-    url = table_url(lake, QUARANTINE)
-    if not DeltaTable.is_deltatable(url):
+    address = lake.at(QUARANTINE)
+    if not address.exists():
         return -1
-    delta = DeltaTable(url)
+    delta = address.open()
     with connect(dsn, "lakehouse_app") as conn, conn.transaction():
         # Two publishers take turns: the later one finds the version of the first
         conn.execute("LOCK TABLE lake.quarantine IN SHARE ROW EXCLUSIVE MODE")

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from lakehouse.market.candle import FACT_CANDLE
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 from lakehouse.silver.arrow import arrow_schema
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 
 _KEY = list(FACT_CANDLE.key)
 
@@ -45,12 +44,12 @@ class Changes:
 class FactSource:
     """gold/fact_candle at one version."""
 
-    def __init__(self, lake: str, version: int | None = None) -> None:
-        url = table_url(lake, FACT_CANDLE)
-        if not DeltaTable.is_deltatable(url):
-            raise GoldMissing(f"there is no Gold at {url}: merge and build gold first")
-        self._delta = DeltaTable(url, version=version)
-        self.url = url
+    def __init__(self, lake: Lake, version: int | None = None) -> None:
+        address = lake.at(FACT_CANDLE)
+        if not address.exists():
+            raise GoldMissing(f"there is no Gold at {address.url}: merge and build gold first")
+        self._delta = address.open(version)
+        self.url = address.url
         self.version = self._delta.version()
         self.table_id = str(self._delta.metadata().id)
 
@@ -93,12 +92,12 @@ class FactSource:
         return Changes(_arrow(newest.sort(_KEY)).cast(nullable), int(newest["is_gone"].sum()))
 
 
-def read_dimension(lake: str, table: Table) -> pa.Table:
+def read_dimension(lake: Lake, table: Table) -> pa.Table:
     """Return all rows of a dimension; raise GoldMissing if it was never built."""
-    url = table_url(lake, table)
-    if not DeltaTable.is_deltatable(url):
-        raise GoldMissing(f"there is no {table.name} at {url}: build gold first")
-    return DeltaTable(url).to_pyarrow_dataset().to_table(columns=list(table.names))
+    address = lake.at(table)
+    if not address.exists():
+        raise GoldMissing(f"there is no {table.name} at {address.url}: build gold first")
+    return address.open().to_pyarrow_dataset().to_table(columns=list(table.names))
 
 
 def _sorted(rows: pa.Table) -> pa.Table:

@@ -19,7 +19,7 @@ from lakehouse.silver import pending
 from lakehouse.silver.derive import Outcome, derived, uncovered
 from lakehouse.silver.families import families_of
 from lakehouse.silver.inputs import plan_inputs
-from lakehouse.silver.lake import table_url as table_url
+from lakehouse.silver.lake import Lake
 from lakehouse.silver.quarantine import quarantine_difference
 from lakehouse.silver.report import TableReport, check_conservation
 from lakehouse.storage.store import Store
@@ -37,7 +37,7 @@ class Place:
     spark: SparkSession
     dsn: str
     store: Store
-    lake: str
+    lake: Lake
     run_id: str
 
 
@@ -82,7 +82,7 @@ def merge_batch(
         The version reached, None if the batch did not follow on *follows*: others committed in between.
     """
     began = time.monotonic()
-    url = table_url(place.lake, table)
+    address = place.lake.at(table)
     attempt = _Attempt()
 
     def derive(version: int) -> Difference:
@@ -92,7 +92,7 @@ def merge_batch(
             return _NOTHING
         old = pending.overlapping(conn, table, new, unmerged_too=rebuilds)
         inputs = plan_inputs(table, new, old, trusted=attempt.trusted)
-        outcome = attempt.views.enter_context(derived(place.spark, inputs, place.store, url, version))
+        outcome = attempt.views.enter_context(derived(place.spark, inputs, place.store, address, version))
         check_conservation(table.name, _received(table, new, outcome), outcome.classes)
         attempt.new, attempt.outcome = new, outcome
         return outcome.difference
@@ -107,7 +107,7 @@ def merge_batch(
                 write_progress(conn, table.name, version, place.run_id)
 
     with attempt.views:
-        committed = make_equal(place.spark, place.dsn, url, table, place.run_id, derive, record)
+        committed = make_equal(place.spark, place.dsn, address, table, place.run_id, derive, record)
         if attempt.outcome:
             report.add(len(attempt.new), _received(table, attempt.new, attempt.outcome), attempt.outcome.classes)
     report.committed(committed, time.monotonic() - began)
@@ -129,7 +129,7 @@ def drop_uncovered(
     Unless objects landed meanwhile, the table's version is recorded.
     """
     began = time.monotonic()
-    url = table_url(place.lake, table)
+    address = place.lake.at(table)
     inputs = plan_inputs(table, everything, [], trusted=False)
 
     def record(version: int) -> None:
@@ -139,25 +139,25 @@ def drop_uncovered(
     committed = make_equal(
         place.spark,
         place.dsn,
-        url,
+        address,
         table,
         place.run_id,
-        lambda version: uncovered(place.spark, inputs, url, version) if version else _NOTHING,
+        lambda version: uncovered(place.spark, inputs, address, version) if version else _NOTHING,
         record,
     )
     report.committed(committed, time.monotonic() - began)
 
 
 def _quarantine(place: Place, outcome: Outcome) -> None:
-    url = table_url(place.lake, QUARANTINE)
-    if outcome.classes["quarantined"] or table_version(url):
+    address = place.lake.at(QUARANTINE)
+    if outcome.classes["quarantined"] or table_version(address):
         make_equal(
             place.spark,
             place.dsn,
-            url,
+            address,
             QUARANTINE,
             place.run_id,
-            lambda version: quarantine_difference(place.spark, url, version),
+            lambda version: quarantine_difference(place.spark, address, version),
             lambda version: None,
         )
 

@@ -24,25 +24,25 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 
+from lakehouse.engines.address import TableAddress
 from lakehouse.market.table import Column, Table
 from lakehouse.silver.arrow import arrow_type
 
 _ROWS_AT_A_TIME = 200_000  # an Arrow string array holds 2 GiB at most
 
 
-def content_hash(tables: Iterable[tuple[str, Table, bool]]) -> str:
+def content_hash(tables: Iterable[tuple[TableAddress, Table, bool]]) -> str:
     """
     Return the hex SHA-256 of the content of Delta tables. Reads without a JVM; 300,000 candles take about a second.
 
     Args:
-        tables: (url, declaration, whether only current rows count); a table that was never created counts as empty.
+        tables: (address, declaration, whether only current rows count); a table that was never created counts as empty.
     """
     digest = hashlib.sha256()
-    for url, table, only_current in tables:
-        if DeltaTable.is_deltatable(url):
-            for piece in encoded_rows(_read(url, table, only_current), table):
+    for address, table, only_current in tables:
+        if address.exists():
+            for piece in encoded_rows(_read(address, table, only_current), table):
                 digest.update(piece)
     return digest.hexdigest()
 
@@ -60,9 +60,9 @@ def encoded_rows(rows: pa.Table, table: Table) -> Iterable[memoryview]:
         yield memoryview(joined.buffers()[2])[int(offsets[first]) : int(offsets[last])]
 
 
-def _read(url: str, table: Table, only_current: bool) -> pa.Table:
+def _read(address: TableAddress, table: Table, only_current: bool) -> pa.Table:
     names = list(dict.fromkeys((*table.key, *table.hashed)))
-    dataset = DeltaTable(url).to_pyarrow_dataset()
+    dataset = address.open().to_pyarrow_dataset()
     return dataset.to_table(columns=names, filter=pc.field("known_till").is_null() if only_current else None)
 
 

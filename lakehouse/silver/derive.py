@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from lakehouse.engines.delta import Difference, partition_predicate, spark_path
+from lakehouse.engines.address import TableAddress
+from lakehouse.engines.delta import Difference, partition_predicate
 from lakehouse.market.table import Table
 from lakehouse.silver import views
 from lakehouse.silver.families import scope_of
@@ -41,7 +42,9 @@ class Outcome:
 
 
 @contextmanager
-def derived(spark: SparkSession, inputs: Inputs, store: Store, url: str, version: int) -> Iterator[Outcome]:
+def derived(
+    spark: SparkSession, inputs: Inputs, store: Store, address: TableAddress, version: int
+) -> Iterator[Outcome]:
     """
     Derive versions and compare them with the table at *version*; the view `outcome` holds the rows within the context.
 
@@ -49,7 +52,7 @@ def derived(spark: SparkSession, inputs: Inputs, store: Store, url: str, version
     """
     cached: list[DataFrame] = []
     try:
-        _register(spark, inputs, store, url, version, cached)
+        _register(spark, inputs, store, address, version, cached)
         outcome = spark.sql(outcome_sql(inputs.table, bool(inputs.silent))).persist()
         cached.append(outcome)
         outcome.createOrReplaceTempView(OUTCOME)
@@ -59,10 +62,10 @@ def derived(spark: SparkSession, inputs: Inputs, store: Store, url: str, version
             frame.unpersist()
 
 
-def uncovered(spark: SparkSession, inputs: Inputs, url: str, version: int) -> Difference:
+def uncovered(spark: SparkSession, inputs: Inputs, address: TableAddress, version: int) -> Difference:
     """Return what *inputs*, the objects of all of Bronze, do not cover of the table at *version*: rows to drop."""
     table = inputs.table
-    _table_at(spark, url, version).createOrReplaceTempView("_stored")
+    _table_at(spark, address, version).createOrReplaceTempView("_stored")
     _frame(spark, views.spans(inputs)).createOrReplaceTempView("spans")
     spark.sql(
         f"CREATE OR REPLACE TEMP VIEW difference AS SELECT t.*, 'drop' AS op FROM _stored t "
@@ -75,10 +78,10 @@ def uncovered(spark: SparkSession, inputs: Inputs, url: str, version: int) -> Di
 
 
 def _register(
-    spark: SparkSession, inputs: Inputs, store: Store, url: str, version: int, cached: list[DataFrame]
+    spark: SparkSession, inputs: Inputs, store: Store, address: TableAddress, version: int, cached: list[DataFrame]
 ) -> None:
     rows = _rows(spark, inputs, store)
-    stored = _stored(spark, inputs, url, version)
+    stored = _stored(spark, inputs, address, version)
     if inputs.silent:  # absences look at both again
         cached += [rows.persist(), stored.persist()]
     rows.createOrReplaceTempView("rows")
@@ -113,11 +116,11 @@ def _rows(spark: SparkSession, inputs: Inputs, store: Store) -> DataFrame:
     return _frame(spark, views.sources(inputs)).mapInArrow(parse, schema)
 
 
-def _stored(spark: SparkSession, inputs: Inputs, url: str, version: int) -> DataFrame:
+def _stored(spark: SparkSession, inputs: Inputs, address: TableAddress, version: int) -> DataFrame:
     """Read the versions that the derivation may change."""
     table = inputs.table
     columns = [*row_names(table), "known_from", "known_till", "source"]
-    _table_at(spark, url, version).createOrReplaceTempView("_stored")
+    _table_at(spark, address, version).createOrReplaceTempView("_stored")
     _frame(spark, views.spans(inputs)).createOrReplaceTempView("spans")
     pruned = partition_predicate(table, inputs.partitions, "t") if table.partition_by else "TRUE"
     return spark.sql(
@@ -127,8 +130,8 @@ def _stored(spark: SparkSession, inputs: Inputs, url: str, version: int) -> Data
     )
 
 
-def _table_at(spark: SparkSession, url: str, version: int) -> DataFrame:
-    return spark.read.format("delta").option("versionAsOf", version).load(spark_path(url))
+def _table_at(spark: SparkSession, address: TableAddress, version: int) -> DataFrame:
+    return spark.read.format("delta").option("versionAsOf", version).load(address.spark_path)
 
 
 def _covered(table: Table) -> list[str]:

@@ -28,9 +28,10 @@ from lakehouse.market.candle import QUARANTINE, SILVER
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 from lakehouse.silver import pending
-from lakehouse.silver.batch import Place, drop_uncovered, merge_batch, table_url
+from lakehouse.silver.batch import Place, drop_uncovered, merge_batch
 from lakehouse.silver.families import FAMILIES, families_of, scope_of
 from lakehouse.silver.inputs import total_order
+from lakehouse.silver.lake import Lake
 from lakehouse.silver.report import MergeReport, TableReport
 from lakehouse.storage.store import open_store
 
@@ -49,17 +50,17 @@ class LedgerEmpty(LakehouseError):
     """A rebuild would empty Silver because the ledger is empty."""
 
 
-def ensure_silver(spark: SparkSession, lake: str) -> None:
+def ensure_silver(spark: SparkSession, lake: Lake) -> None:
     """Create the tables of Silver that are missing."""
     with ThreadPoolExecutor(TABLES_AT_A_TIME) as pool:
-        list(pool.map(lambda table: ensure_table(spark, table_url(lake, table), table), (*SILVER, QUARANTINE)))
+        list(pool.map(lambda table: ensure_table(spark, lake.at(table), table), (*SILVER, QUARANTINE)))
 
 
 def merge_bronze(
     spark: SparkSession,
     dsn: str,
     bronze_url: str,
-    lake: str,
+    lake: Lake,
     *,
     limit: int | None = None,
     run_id: str | None = None,
@@ -72,7 +73,7 @@ def merge_bronze(
 
     Args:
         bronze_url: Store of the objects.
-        lake: Root of the Delta tables, a folder or URL.
+        lake: Root of the Delta tables.
         limit: At most so many objects per table.
         store_options: Of an object store, as `open_store` takes them.
 
@@ -99,7 +100,7 @@ def rebuild_silver(
     spark: SparkSession,
     dsn: str,
     bronze_url: str,
-    lake: str,
+    lake: Lake,
     *,
     run_id: str | None = None,
     store_options: Mapping[str, str] | None = None,
@@ -174,7 +175,7 @@ def _session(spark: SparkSession, table: Table) -> SparkSession:
 def _merge_table(
     place: Place, conn: psycopg.Connection, table: Table, table_report: TableReport, *, limit: int | None
 ) -> None:
-    recorded, version = read_progress(conn, table.name), table_version(table_url(place.lake, table))
+    recorded, version = read_progress(conn, table.name), table_version(place.lake.at(table))
     if recorded is not None and version < recorded:
         log.warning("silver.table_lost", table=table.name, version=version, recorded=recorded)
         pending.forget(conn, table)

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lakehouse.engines.delta import Difference, spark_name
+from lakehouse.engines.address import TableAddress
+from lakehouse.engines.delta import Difference
 from lakehouse.market.candle import QUARANTINE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-def quarantine_difference(spark: SparkSession, url: str, version: int) -> Difference:
+def quarantine_difference(spark: SparkSession, address: TableAddress, version: int) -> Difference:
     """
     Return what silver.quarantine must change for the new objects of the derivation at hand.
 
@@ -27,7 +28,7 @@ def quarantine_difference(spark: SparkSession, url: str, version: int) -> Differ
             FROM outcome j JOIN objects o ON j.object_id = o.object_id WHERE j.class = 'quarantined'
         ),
         kept AS (
-            SELECT t.* FROM {spark_name(url)} VERSION AS OF {int(version)} t
+            SELECT t.* FROM {address.spark_name} VERSION AS OF {int(version)} t
             LEFT SEMI JOIN objects o ON split_part(t.source, '#', 1) = o.object_key AND o.is_new
         )
         SELECT {names},

@@ -18,7 +18,6 @@ from typing import Any, LiteralString
 import polars as pl
 import pyarrow.compute as pc
 import structlog
-from deltalake import DeltaTable
 from psycopg import Connection
 from psycopg.rows import dict_row
 
@@ -28,7 +27,7 @@ from lakehouse.database.locks import table_lock
 from lakehouse.market.candle import CANDLES
 from lakehouse.market.moscow import to_moscow
 from lakehouse.market.timeframe import Timeframe
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 from lakehouse.silver.volumes import KEY, LISTING, Verdict, daily_sums, verdicts
 
 log = structlog.get_logger()
@@ -68,7 +67,7 @@ class VolumeReport:
         self.agreeing += dates - len(found)
 
 
-def check_volumes(dsn: str, lake: str, *, run_id: str | None = None) -> VolumeReport:
+def check_volumes(dsn: str, lake: Lake, *, run_id: str | None = None) -> VolumeReport:
     """
     Compare the days of everything merged since the last run with the candles within them. Without a JVM.
 
@@ -142,13 +141,17 @@ def _spans(conn: Connection[Any], objects: Sequence[dict[str, Any]]) -> pl.DataF
     return pl.DataFrame(rows, schema, orient="row")
 
 
-def _sums(lake: str, asked: pl.DataFrame) -> pl.DataFrame:
+def _sums(lake: Lake, asked: pl.DataFrame) -> pl.DataFrame:
     """Sum the current, final candles of the dates in *asked*, partition by partition as they stream by."""
     dates = asked.select("trade_date").unique()["trade_date"].to_list()
     timeframes = [*asked["timeframe"].unique().to_list(), Timeframe.DAY.value]
     buckets = {Timeframe(name).bucket(date) for name in timeframes for date in dates}
-    table = DeltaTable(table_url(lake, CANDLES)).to_pyarrow_dataset(
-        file_pruning_predicate=[("timeframe", "in", sorted(timeframes)), ("bucket", "in", sorted(buckets))]
+    table = (
+        lake.at(CANDLES)
+        .open()
+        .to_pyarrow_dataset(
+            file_pruning_predicate=[("timeframe", "in", sorted(timeframes)), ("bucket", "in", sorted(buckets))]
+        )
     )
     within = (pc.field("trade_date") >= min(dates)) & (pc.field("trade_date") <= max(dates))
     held = within & pc.field("known_till").is_null() & pc.field("is_final")

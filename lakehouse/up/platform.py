@@ -200,6 +200,7 @@ def _environment(platform: Platform) -> dict[str, str]:
         "LAKEHOUSE_DATA_DIR": str(settings.data_dir.absolute()),
         "LAKEHOUSE_DATABASE_URL": platform.dsn,
         "LAKEHOUSE_BRONZE_URL": settings.bronze_location,
+        "LAKEHOUSE_LAKE_URL": settings.lake_location,
         "LAKEHOUSE_SOURCE": platform.plan.source,
         "LAKEHOUSE_ISS_URL": platform.iss_url,
         # A simulator of one's own need not be spared.

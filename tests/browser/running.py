@@ -21,6 +21,7 @@ from lakehouse.market.candle import DIM_DATE, DIM_INSTRUMENT, FACT_CANDLE
 from lakehouse.ports import free_port
 from lakehouse.serving.publish import publish_gold
 from lakehouse.silver.arrow import arrow_schema
+from lakehouse.silver.lake import Lake
 from tests.browser import made_market
 
 
@@ -74,7 +75,7 @@ def publish_made_market(dsn: str, folder: Path) -> None:
             partition_by=list(table.partition_by) or None,
             configuration={"delta.enableChangeDataFeed": "true"},
         )
-    publish_gold(dsn, str(folder))
+    publish_gold(dsn, Lake(str(folder)))
 
 
 def wait_until_answers(url: str, process: subprocess.Popen[bytes], timeout_s: float = 60) -> None:

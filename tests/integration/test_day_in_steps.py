@@ -20,6 +20,7 @@ from lakehouse.jobs.fetching import fetch_batch, plan_ingest
 from lakehouse.jobs.queue import IngestRequest, submit_ingest
 from lakehouse.market.moscow import to_moscow
 from lakehouse.market.timeframe import Timeframe
+from lakehouse.silver.lake import Lake
 from lakehouse.silver.merge import merge_bronze
 from lakehouse.simulator.clock import Clock
 from lakehouse.simulator.exchange import MadeExchange
@@ -178,8 +179,8 @@ def test_day_of_corrections_ends_as_the_exchange_has_it(
         if now < corrections_end and rng.random() < 0.3:
             town.correct(rng)
         if number in (60, 200):
-            merge_bronze(spark, town.context.dsn, town.context.store_url, str(lake))
-    merge_bronze(spark, town.context.dsn, town.context.store_url, str(lake))
+            merge_bronze(spark, town.context.dsn, town.context.store_url, Lake(str(lake)))
+    merge_bronze(spark, town.context.dsn, town.context.store_url, Lake(str(lake)))
     found = stored(lake)
     for secid in SECIDS:
         for timeframe in TIMEFRAMES:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 from delta import exceptions
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 
+from lakehouse.engines.address import TableAddress
 from lakehouse.engines.delta import (
     CONFLICTS,
     CommitLost,
@@ -38,75 +39,75 @@ def wanted(spark: SparkSession, *days: int, op: str = "insert") -> Difference:
     return Difference("wanted", len(days), 0, 0, []) if op == "insert" else Difference("wanted", 0, 0, len(days), [])
 
 
-def days(url: str) -> list[int]:
-    return sorted(date.day for date in DeltaTable(url).to_pyarrow_table()["trade_date"].to_pylist())
+def days(address: TableAddress) -> list[int]:
+    return sorted(date.day for date in address.open().to_pyarrow_table()["trade_date"].to_pylist())
 
 
-def foreign_commit(url: str, day: int) -> None:
+def foreign_commit(address: TableAddress, day: int) -> None:
     """A writer that knows nothing of the lock."""
-    row = DeltaTable(url).to_pyarrow_table().slice(0, 1).to_pylist()[0]
+    row = address.open().to_pyarrow_table().slice(0, 1).to_pylist()[0]
     rows = pa.Table.from_pylist([{**row, "source": f"foreign#{day}"}], schema=arrow_schema(CALENDAR))
-    write_deltalake(url, rows, mode="append")
+    write_deltalake(address.url, rows, mode="append")
 
 
 def test_a_commit_carries_the_run_and_is_sparks(spark: SparkSession, dsn: str, tmp_path: Path) -> None:
     """The commit after the difference's version is ours, made by Spark, and readable by deltalake."""
-    url = str(tmp_path / "calendar")
-    ensure_table(spark, url, CALENDAR)
-    ensure_table(spark, url, CALENDAR)
+    address = TableAddress(str(tmp_path / "calendar"))
+    ensure_table(spark, address, CALENDAR)
+    ensure_table(spark, address, CALENDAR)
     recorded: list[int] = []
-    version = make_equal(spark, dsn, url, CALENDAR, "run-1", lambda version: wanted(spark, 1, 2), recorded.append)
+    version = make_equal(spark, dsn, address, CALENDAR, "run-1", lambda version: wanted(spark, 1, 2), recorded.append)
     assert (version, recorded) == (1, [1])
-    assert committed_by(url, 1) == "run-1"
-    assert all(commit["engineInfo"].startswith("Apache-Spark/") for commit in DeltaTable(url).history())
-    assert DeltaTable(url).metadata().configuration["delta.enableChangeDataFeed"] == "true"
-    assert days(url) == [1, 2]
+    assert committed_by(address, 1) == "run-1"
+    assert all(commit["engineInfo"].startswith("Apache-Spark/") for commit in address.open().history())
+    assert address.open().metadata().configuration["delta.enableChangeDataFeed"] == "true"
+    assert days(address) == [1, 2]
 
 
 def test_an_empty_difference_commits_nothing(spark: SparkSession, dsn: str, tmp_path: Path) -> None:
     """The version at which the table was right is recorded all the same."""
-    url = str(tmp_path / "calendar")
-    ensure_table(spark, url, CALENDAR)
+    address = TableAddress(str(tmp_path / "calendar"))
+    ensure_table(spark, address, CALENDAR)
     recorded: list[int] = []
     nothing = Difference("never read", 0, 0, 0, [])
-    assert make_equal(spark, dsn, url, CALENDAR, "run-1", lambda version: nothing, recorded.append) is None
-    assert (table_version(url), recorded) == (0, [0])
+    assert make_equal(spark, dsn, address, CALENDAR, "run-1", lambda version: nothing, recorded.append) is None
+    assert (table_version(address), recorded) == (0, [0])
 
 
 def test_a_commit_in_between_makes_it_derive_again(spark: SparkSession, dsn: str, tmp_path: Path) -> None:
     """A writer without the lock costs an attempt; the difference is taken again at the newer version."""
-    url = str(tmp_path / "calendar")
-    ensure_table(spark, url, CALENDAR)
-    make_equal(spark, dsn, url, CALENDAR, "run-0", lambda version: wanted(spark, 1), lambda version: None)
+    address = TableAddress(str(tmp_path / "calendar"))
+    ensure_table(spark, address, CALENDAR)
+    make_equal(spark, dsn, address, CALENDAR, "run-0", lambda version: wanted(spark, 1), lambda version: None)
     asked: list[int] = []
 
     def derive(version: int) -> Difference:
         asked.append(version)
         if len(asked) == 1:
-            foreign_commit(url, 9)
+            foreign_commit(address, 9)
             return wanted(spark, 2)
-        return wanted(spark, 2, op="drop") if 2 in days(url) else wanted(spark, 3)
+        return wanted(spark, 2, op="drop") if 2 in days(address) else wanted(spark, 3)
 
-    make_equal(spark, dsn, url, CALENDAR, "run-1", derive, lambda version: None)
+    make_equal(spark, dsn, address, CALENDAR, "run-1", derive, lambda version: None)
     assert len(asked) == 2
     assert asked[1] > asked[0]
-    assert committed_by(url, asked[1] + 1) == "run-1"
+    assert committed_by(address, asked[1] + 1) == "run-1"
 
 
 def test_a_writer_that_is_always_faster_is_named(spark: SparkSession, dsn: str, tmp_path: Path) -> None:
     """After three attempts the message says what to stop."""
-    url = str(tmp_path / "calendar")
-    ensure_table(spark, url, CALENDAR)
-    make_equal(spark, dsn, url, CALENDAR, "run-0", lambda version: wanted(spark, 1), lambda version: None)
+    address = TableAddress(str(tmp_path / "calendar"))
+    ensure_table(spark, address, CALENDAR)
+    make_equal(spark, dsn, address, CALENDAR, "run-0", lambda version: wanted(spark, 1), lambda version: None)
 
     def derive(version: int) -> Difference:
-        foreign_commit(url, version)
+        foreign_commit(address, version)
         return wanted(spark, version + 2)
 
     with pytest.raises(
         CommitLost, match=r"silver.calendar at .*calendar: another writer committed in each of 3 attempts of run run-1"
     ):
-        make_equal(spark, dsn, url, CALENDAR, "run-1", derive, lambda version: None)
+        make_equal(spark, dsn, address, CALENDAR, "run-1", derive, lambda version: None)
 
 
 def test_every_conflict_of_delta_makes_it_derive_again() -> None:
@@ -118,8 +119,8 @@ def test_every_conflict_of_delta_makes_it_derive_again() -> None:
 def test_workers_that_make_a_table_at_once_both_go_on(spark: SparkSession, tmp_path: Path) -> None:
     """The first merges of two workers create the same tables: whoever is late finds them there."""
     for attempt in range(5):
-        url = str(tmp_path / f"calendar {attempt}")
+        address = TableAddress(str(tmp_path / f"calendar {attempt}"))
         with ThreadPoolExecutor(4) as pool:
-            made = [pool.submit(ensure_table, spark.newSession(), url, CALENDAR) for _ in range(4)]
+            made = [pool.submit(ensure_table, spark.newSession(), address, CALENDAR) for _ in range(4)]
         assert [future.exception() for future in made] == [None] * 4
-        assert table_version(url) == 0
+        assert table_version(address) == 0

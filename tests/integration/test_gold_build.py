@@ -21,7 +21,6 @@ from lakehouse.market.candle import CANDLES, DIM_DATE, DIM_INSTRUMENT, FACT_CAND
 from lakehouse.market.instrument import instrument_id
 from lakehouse.market.table import Table
 from lakehouse.silver.content_hash import content_hash
-from lakehouse.silver.lake import table_url
 from tests.silver_lake import SilverLake, calendar_day, candle, card, day, minute, rename, split
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Town:
         return rebuild_gold(self.spark, self.dsn, self.lake)
 
     def delta(self, table: Table = FACT_CANDLE) -> DeltaTable:
-        return DeltaTable(table_url(self.lake, table))
+        return self.lake.at(table).open()
 
     def rows(self, table: Table = FACT_CANDLE) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.delta(table).to_pyarrow_table().to_pylist()
@@ -74,7 +73,7 @@ class Town:
         return self.rebuild().kind == "full" and self.versions() == before
 
     def hash(self) -> str:
-        return content_hash([(table_url(self.lake, table), table, False) for table in GOLD])
+        return content_hash([(self.lake.at(table), table, False) for table in GOLD])
 
 
 @pytest.fixture(scope="module")
@@ -250,19 +249,19 @@ def test_a_candle_without_a_close_is_a_fact(town: Town) -> None:
 def test_a_lost_gold_is_built_again(town: Town) -> None:
     """Gold that was deleted, or whose record is lost, is built whole by the next run, without being told."""
     before = town.hash()
-    shutil.rmtree(table_url(town.lake, FACT_CANDLE))
+    shutil.rmtree(town.lake.at(FACT_CANDLE).url)
     assert town.build().kind == "full"
     assert town.hash() == before
 
 
 def test_another_silver_is_read_whole(town: Town) -> None:
     """A Silver made anew counts its versions anew: what its log says is not taken for changes of the old one."""
-    folder = Path(table_url(town.lake, CANDLES))
+    folder = Path(town.lake.at(CANDLES).url)
     shutil.rmtree(folder)
     other = SilverLake(folder.parent / "other")
     for at in range(30):
         other.candles(candle("SBER", at, 500.0 + at))
-    shutil.move(table_url(other.lake, CANDLES), folder)
+    shutil.move(other.lake.at(CANDLES).url, folder)
     shutil.rmtree(folder.parent / "other")
     assert town.build().kind == "full"
     assert [row["close"] for row in town.facts(SBER)] == [500.0 + at for at in range(30)]
@@ -276,7 +275,7 @@ def test_a_lost_change_feed_means_a_full_build(town: Town) -> None:
     table = town.delta(CANDLES)
     table.create_checkpoint()
     for version in range(table.version()):
-        (Path(table_url(town.lake, CANDLES)) / "_delta_log" / f"{version:020}.json").unlink()
+        (Path(town.lake.at(CANDLES).url) / "_delta_log" / f"{version:020}.json").unlink()
     report = town.build()
     assert (report.kind, report.inserted) == ("full", 3)
 

@@ -16,6 +16,7 @@ from lakehouse.database.connection import connect
 from lakehouse.market.candle import CANDLES, HISTORY
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.silver.content_hash import content_hash
+from lakehouse.silver.lake import Lake
 from lakehouse.silver.merge import merge_bronze
 from lakehouse.silver.volume_check import check_volumes
 from lakehouse.simulator.clock import Clock
@@ -70,7 +71,7 @@ def ingest(context: FetchContext, secids: tuple[str, ...] = SECIDS) -> list[str]
 
 
 def silver_hash(lake: Path) -> str:
-    return content_hash([(f"{lake}/silver/candles", CANDLES, True), (f"{lake}/silver/history", HISTORY, True)])
+    return content_hash([(Lake(str(lake)).at(table), table, True) for table in (CANDLES, HISTORY)])
 
 
 def test_hidden_rows_are_found_and_read_again(spark: SparkSession, dsn: str, tmp_path: Path) -> None:
@@ -80,8 +81,8 @@ def test_hidden_rows_are_found_and_read_again(spark: SparkSession, dsn: str, tmp
 
         def run(lake: Path) -> list[str]:
             windows = ingest(FetchContext(url, dsn, str(lake / "bronze"), rate_per_s=0))
-            merge_bronze(spark, dsn, str(lake / "bronze"), str(lake))
-            check_volumes(dsn, str(lake))
+            merge_bronze(spark, dsn, str(lake / "bronze"), Lake(str(lake)))
+            check_volumes(dsn, Lake(str(lake)))
             return windows
 
         run(tmp_path / "calm")

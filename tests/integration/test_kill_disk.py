@@ -17,6 +17,7 @@ from lakehouse.cache import cache_dir
 from lakehouse.database.connection import connect
 from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.market.errors import LakehouseError
+from lakehouse.silver.lake import Lake
 from lakehouse.storage.space import DiskFull, naming_full_disk
 from lakehouse.storage.store import open_store
 from tests.killing import Calm, SlowExchange, hashes, shown, until
@@ -119,7 +120,7 @@ def test_a_disk_that_fills_while_jobs_run(place: Path, calm: Calm, market: SlowE
             subprocess.run(retry, check=False, capture_output=True, timeout=120)
             job = platform.finished(job_id)
             assert job.state == "done", job
-            assert hashes(str(disk / "data")) == calm.hashes
+            assert hashes(Lake(str(disk / "data"))) == calm.hashes
             assert shown(platform.dsn) == calm.rows
         finally:
             platform.end()

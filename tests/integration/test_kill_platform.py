@@ -17,6 +17,7 @@ from psycopg import Connection
 
 from lakehouse.database.connection import connect
 from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.silver.lake import Lake
 from tests.killing import WORKERS, Calm, SlowExchange, hashes, shown, until
 from tests.up_process import COMMAND, UpProcess, gone
 
@@ -72,7 +73,7 @@ def check_calm(up: UpProcess, calm: Calm, market: SlowExchange, job_id: int) -> 
     """The job ends done, in the tables of a calm run, and no more was asked again than workers were reading."""
     finished = up.finished(job_id)
     assert finished.state == "done", (finished, up.said())
-    assert hashes(str(up.data)) == calm.hashes
+    assert hashes(Lake(str(up.data))) == calm.hashes
     assert shown(up.dsn) == calm.rows
     with connect(up.dsn) as conn:
         readings = market.readings(conn, job_id)

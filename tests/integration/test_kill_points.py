@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from deltalake import DeltaTable
 from distributed import Client, LocalCluster
 from psycopg import Connection, sql
 
 from lakehouse.bronze.fetch import FetchContext
 from lakehouse.database.connection import connect
 from lakehouse.engines.spark import start_spark
+from lakehouse.market.candle import CANDLES, FACT_CANDLE
+from lakehouse.market.table import Table
 from lakehouse.serving.publish import publish_gold, rebuild_serving
 from lakehouse.storage.store import Store
 from tests.killing import WORKERS, Calm, Chain, SlowExchange, child, hashes, kill_session, shown, until
@@ -35,7 +36,7 @@ THREADS = 2  # of each of two Dask workers
 @pytest.fixture
 def landed(calm: Calm, market: SlowExchange, dsn: str, tmp_path: Path) -> Chain:
     """A chain whose Bronze is the calm run's, recorded in a ledger of its own, nothing of it merged."""
-    shutil.copytree(Path(calm.chain.lake) / "bronze", tmp_path / "bronze")
+    shutil.copytree(Path(calm.chain.lake.url) / "bronze", tmp_path / "bronze")
     chain = Chain.over(market, dsn, tmp_path)
     chain.fetch(0)
     return chain
@@ -185,8 +186,9 @@ def merge_alone(chain: Chain, work_dir: str) -> None:
     chain.merge(start_spark("local[2]", work_dir=work_dir))
 
 
-def version(chain: Chain, table: str) -> int:
-    return DeltaTable(f"{chain.lake}/{table}").version() if DeltaTable.is_deltatable(f"{chain.lake}/{table}") else -1
+def version(chain: Chain, table: Table) -> int:
+    address = chain.lake.at(table)
+    return address.open().version() if address.exists() else -1
 
 
 def test_killed_before_and_after_the_commit_of_a_merge_and_in_gold(
@@ -204,13 +206,13 @@ def test_killed_before_and_after_the_commit_of_a_merge_and_in_gold(
             with holding(landed.dsn, "lake.table_lock", "ACCESS EXCLUSIVE"):
                 until(lambda: waits_to_commit(conn, "silver.candles"))
                 kill_session(pid)
-        assert version(landed, "silver/candles") == 0
+        assert version(landed, CANDLES) == 0
         assert unmerged(conn) > 0
 
         with child(merge_alone, landed, work_dir) as pid:
             until(lambda: runs_on(conn, "silver.candles") == 2)
             with holding(landed.dsn, "lake.bronze_object", "SHARE"):
-                until(lambda: is_blocked(conn, "lake.bronze_object") and version(landed, "silver/candles") == 1)
+                until(lambda: is_blocked(conn, "lake.bronze_object") and version(landed, CANDLES) == 1)
                 kill_session(pid)
         assert unmerged(conn) > 0
 
@@ -218,13 +220,13 @@ def test_killed_before_and_after_the_commit_of_a_merge_and_in_gold(
             until(lambda: runs_on(conn, "gold.fact_candle") == 1)
             assert unmerged(conn) == 0
             with holding(landed.dsn, "lake.progress", "SHARE"):
-                until(lambda: is_blocked(conn, "lake.progress") and version(landed, "gold/fact_candle") == 1)
+                until(lambda: is_blocked(conn, "lake.progress") and version(landed, FACT_CANDLE) == 1)
                 kill_session(pid)
         assert not count(conn, "SELECT count(*) FROM lake.progress WHERE table_name = 'gold.fact_candle'")
         assert running_steps(conn) == ["gold", "silver", "silver"]
     landed.merge(spark)
     landed.publish(spark)
-    assert version(landed, "silver/candles") == 1
+    assert version(landed, CANDLES) == 1
     assert hashes(landed.lake) == calm.hashes
     assert shown(landed.dsn) == calm.rows
 

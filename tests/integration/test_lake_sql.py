@@ -18,6 +18,7 @@ from lakehouse.market.candle import CANDLES, DIM_DATE, DIM_INSTRUMENT
 from lakehouse.market.errors import LakehouseError
 from lakehouse.serving.lake_sql import SqlFailed, SqlRefused, run_sql
 from lakehouse.serving.lake_sql_child import LakeEmpty, answer
+from lakehouse.silver.lake import Lake
 from tests.sql_lake import BEGIN, DAY, FIRST, SECOND, candle, date, write
 
 
@@ -45,13 +46,13 @@ def lake(tmp_path_factory: pytest.TempPathFactory, between: list[str]) -> Path:
 
 def ask(lake: Path, statement: str, at: str | None = None) -> list[tuple[Any, ...]]:
     """Ask in this process: one of its own for each would take most of the time."""
-    found = answer(statement, str(lake), at, 100)
+    found = answer(statement, Lake(str(lake)), at, 100)
     return [tuple(row.values()) for row in found.rows.to_pylist()]
 
 
 def test_answer_of_a_process(lake: Path) -> None:
     """Rows come back from the process as they are in the lake, with their types."""
-    found = run_sql("SELECT begin_at, trade_date, close FROM candles WHERE secid = 'SBER'", str(lake))
+    found = run_sql("SELECT begin_at, trade_date, close FROM candles WHERE secid = 'SBER'", Lake(str(lake)))
     assert found.rows.to_pylist() == [{"begin_at": BEGIN, "trade_date": DAY, "close": 301.5}]
     assert found.rows.schema.types == [pa.timestamp("us", tz="UTC"), pa.date32(), pa.float64()]
 
@@ -140,7 +141,7 @@ def test_time_of_the_table(lake: Path, between: list[str]) -> None:
 def test_a_time_that_cannot_be_read(lake: Path, statement: str, at: str, message: str) -> None:
     """A version or time that the tables do not have is refused, and never answered from another one."""
     with pytest.raises(SqlRefused, match=message):
-        answer(statement, str(lake), at, 100)
+        answer(statement, Lake(str(lake)), at, 100)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_a_time_that_cannot_be_read(lake: Path, statement: str, at: str, message
 def test_texts_that_are_refused(lake: Path, tmp_path: Path, statement: str, message: str) -> None:
     """No text reaches a file, the network, a setting, a variable or a second statement; the message is one line."""
     with pytest.raises(SqlRefused, match=message) as refused:
-        answer(statement.format(folder=tmp_path), str(lake), None, 100)
+        answer(statement.format(folder=tmp_path), Lake(str(lake)), None, 100)
     assert "\n" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -206,13 +207,13 @@ def test_a_table_that_was_never_made(lake: Path, tmp_path: Path) -> None:
     with pytest.raises(
         LakeEmpty, match=rf"^there is no data in {re.escape(str(tmp_path))} yet \(silver\.candles is not "
     ):
-        answer("SELECT * FROM candles", str(tmp_path), None, 100)
+        answer("SELECT * FROM candles", Lake(str(tmp_path)), None, 100)
     with pytest.raises(
         LakeEmpty, match=r"gold\.dim_instrument is not there\): run lakehouse demo or lakehouse ingest$"
     ):
-        answer("SELECT * FROM candles JOIN dim_instrument USING (secid)", str(lake), None, 100)
+        answer("SELECT * FROM candles JOIN dim_instrument USING (secid)", Lake(str(lake)), None, 100)
     with pytest.raises(LakeEmpty, match="there is no data in"):
-        answer("SHOW TABLES", str(tmp_path), None, 100)
+        answer("SHOW TABLES", Lake(str(tmp_path)), None, 100)
     assert ask(lake, "WITH splits AS (SELECT 1) SELECT * FROM splits") == [(1,)]
 
 
@@ -233,7 +234,7 @@ def test_endless_statement_is_stopped(lake: Path) -> None:
     with pytest.raises(SqlFailed, match=r"^the statement took longer than 2 s and was stopped: narrow it with WHERE$"):
         run_sql(
             "SELECT sum(a.range + b.range) FROM range(1000000000) a, range(100000) b",
-            str(lake),
+            Lake(str(lake)),
             timeout_s=2,
         )
     assert time.monotonic() - began < 6
@@ -269,15 +270,15 @@ def test_large_statement_is_stopped(lake: Path) -> None:
     with pytest.raises(
         SqlFailed, match=r"^the statement needs more than 1GiB of memory: narrow it with WHERE or LIMIT$"
     ):
-        run_sql("SELECT list(range::VARCHAR || repeat('x', 100)) FROM range(100000000)", str(lake))
+        run_sql("SELECT list(range::VARCHAR || repeat('x', 100)) FROM range(100000000)", Lake(str(lake)))
     with pytest.raises(SqlFailed, match=r"^the answer is larger than 256 MiB: narrow it with WHERE or LIMIT$"):
-        run_sql("SELECT repeat('x', 1000000) FROM range(1000)", str(lake))
+        run_sql("SELECT repeat('x', 1000000) FROM range(1000)", Lake(str(lake)))
 
 
 def test_row_limit(lake: Path) -> None:
     """No more rows than the limit come, and the answer says whether there were more."""
     for there_are, is_truncated in ((100_000, True), (5000, False)):
-        found = run_sql(f"SELECT * FROM range({there_are})", str(lake), row_limit=5000)  # noqa: S608 - a number
+        found = run_sql(f"SELECT * FROM range({there_are})", Lake(str(lake)), row_limit=5000)  # noqa: S608 - a number
         said = "there are more than 5,000 rows: only these are shown" if is_truncated else ""
         assert (len(found.rows), found.reached) == (5000, said)
 

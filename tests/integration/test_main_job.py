@@ -18,6 +18,7 @@ from lakehouse.database.connection import connect
 from lakehouse.market.candle import FACT_CANDLE
 from lakehouse.settings import load_settings
 from lakehouse.silver.content_hash import content_hash
+from lakehouse.silver.lake import Lake
 from lakehouse.up import running, stamped_plan, with_settings
 
 pytestmark = [pytest.mark.spark, pytest.mark.postgres]
@@ -117,7 +118,7 @@ def test_data_of_another_source_is_refused(first: dict[str, Any], data: Path) ->
 
 def test_content_hash_is_of_the_tables(first: dict[str, Any], data: Path) -> None:
     """The printed hash is that of the table any Delta reader opens."""
-    assert content_hash([(str(data / "gold/fact_candle"), FACT_CANDLE, False)]) == first["gold_hash"]
+    assert content_hash([(Lake(str(data)).at(FACT_CANDLE), FACT_CANDLE, False)]) == first["gold_hash"]
 
 
 def _key(row: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from lakehouse.market.errors import BadInput
 from lakehouse.serving.publish_quarantine import publish_quarantine
 from lakehouse.serving.quarantine import QuarantinedRow, RuleCount, quarantined, rule_counts
 from lakehouse.silver.arrow import arrow_schema
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 
 pytestmark = pytest.mark.postgres
 AT = dt.datetime(2026, 3, 5, 7, tzinfo=dt.UTC)
@@ -32,14 +32,14 @@ def row(number: int, **rest: Any) -> dict[str, Any]:
 
 def write(lake: Path, *rows: dict[str, Any]) -> None:
     table = pa.Table.from_pylist(list(rows), schema=arrow_schema(QUARANTINE))
-    write_deltalake(table_url(str(lake), QUARANTINE), table, mode="overwrite")
+    write_deltalake(Lake(str(lake)).at(QUARANTINE).url, table, mode="overwrite")
 
 
 def test_what_is_in_quarantine_is_listed(dsn: str, tmp_path: Path) -> None:
     """Newest fetch first, each with its table, rule, payload and place in Bronze; published once per version."""
     write(tmp_path, row(1), row(2, family="history", timeframe=None, board=""))
-    assert publish_quarantine(dsn, str(tmp_path)) == 2
-    assert publish_quarantine(dsn, str(tmp_path)) == -1
+    assert publish_quarantine(dsn, Lake(str(tmp_path))) == 2
+    assert publish_quarantine(dsn, Lake(str(tmp_path))) == -1
     with connect(dsn, "lakehouse_app") as conn:
         rows, token = quarantined(conn)
         assert rule_counts(conn) == [
@@ -57,9 +57,9 @@ def test_what_is_in_quarantine_is_listed(dsn: str, tmp_path: Path) -> None:
 def test_what_left_the_quarantine_is_listed_no_more(dsn: str, tmp_path: Path) -> None:
     """The list equals the table, whatever was published before."""
     write(tmp_path, row(1), row(2))
-    publish_quarantine(dsn, str(tmp_path))
+    publish_quarantine(dsn, Lake(str(tmp_path)))
     write(tmp_path, row(2))
-    assert publish_quarantine(dsn, str(tmp_path)) == 1
+    assert publish_quarantine(dsn, Lake(str(tmp_path))) == 1
     with connect(dsn) as conn:
         assert [found.source for found in quarantined(conn)[0]] == ["iss/x#1.2"]
         assert [count.rows for count in rule_counts(conn)] == [1]
@@ -68,7 +68,7 @@ def test_what_left_the_quarantine_is_listed_no_more(dsn: str, tmp_path: Path) ->
 def test_a_list_without_end_is_cut_and_counted_whole(dsn: str, tmp_path: Path) -> None:
     """The newest rows are listed, long payloads cut; the counts are those of all rows."""
     write(tmp_path, *[row(number, payload="x" * 10_000) for number in range(5)])
-    assert publish_quarantine(dsn, str(tmp_path), listed=2) == 5
+    assert publish_quarantine(dsn, Lake(str(tmp_path)), listed=2) == 5
     with connect(dsn) as conn:
         rows, _ = quarantined(conn)
         assert ([found.source for found in rows], {len(found.payload) for found in rows}) == (
@@ -81,7 +81,7 @@ def test_a_list_without_end_is_cut_and_counted_whole(dsn: str, tmp_path: Path) -
 def test_pages_hold_every_row_once(dsn: str, tmp_path: Path) -> None:
     """Rows of one instant are not lost between pages; filters hold over all pages."""
     write(tmp_path, *[row(number, fetched_at=AT) for number in range(7)], row(8, secid="GAZP"), row(9, rule="no begin"))
-    publish_quarantine(dsn, str(tmp_path))
+    publish_quarantine(dsn, Lake(str(tmp_path)))
     with connect(dsn) as conn:
         sources, token = [], None
         while True:
@@ -107,4 +107,4 @@ def test_a_table_that_is_none_is_refused(dsn: str) -> None:
 
 def test_nothing_is_published_before_silver_is_made(dsn: str, tmp_path: Path) -> None:
     """A lake without the table is no error."""
-    assert publish_quarantine(dsn, str(tmp_path)) == -1
+    assert publish_quarantine(dsn, Lake(str(tmp_path))) == -1

@@ -13,6 +13,7 @@ import pytest
 
 from lakehouse.database.connection import connect
 from lakehouse.serving.publish import publish_gold, rebuild_serving
+from lakehouse.silver.lake import Lake
 from tests.gold_lake import GoldLake, Row, instrument, minutes
 
 pytestmark = [pytest.mark.postgres]
@@ -25,7 +26,7 @@ def version_of(number: int) -> list[Row]:
     return [row | {"value": float(number)} for row in minutes(1, MINUTES + number)]
 
 
-def work(publish: Callable[[str, str], Any], dsn: str, lake: str, ready: Event, go: Event) -> None:
+def work(publish: Callable[[str, Lake], Any], dsn: str, lake: Lake, ready: Event, go: Event) -> None:
     ready.set()
     go.wait()
     publish(dsn, lake)
@@ -39,7 +40,7 @@ def seen(dsn: str) -> tuple[int, int, int]:
     return row[0], row[1], row[2]
 
 
-def killed(publish: Callable[[str, str], Any], dsn: str, lake: str, after_s: float) -> None:
+def killed(publish: Callable[[str, Lake], Any], dsn: str, lake: Lake, after_s: float) -> None:
     """Run *publish* in another process and kill -9 it after so many seconds."""
     context = multiprocessing.get_context("spawn")
     ready, go = context.Event(), context.Event()
@@ -53,7 +54,7 @@ def killed(publish: Callable[[str, str], Any], dsn: str, lake: str, after_s: flo
 
 
 @pytest.mark.parametrize("publish", [publish_gold, rebuild_serving])
-def test_a_killed_publisher_leaves_a_whole_state(dsn: str, tmp_path: Path, publish: Callable[[str, str], Any]) -> None:
+def test_a_killed_publisher_leaves_a_whole_state(dsn: str, tmp_path: Path, publish: Callable[[str, Lake], Any]) -> None:
     """Killed at any moment of a load, an increment or a rebuild: all of the old version or all of the new one."""
     gold = GoldLake(tmp_path)
     gold.create(version_of(1), [instrument(1, "SBER")])

@@ -15,6 +15,7 @@ from lakehouse.database.connection import connect
 from lakehouse.market.candle import DIM_DATE, DIM_INSTRUMENT, FACT_CANDLE, GOLD
 from lakehouse.serving.publish import PublishAborted, publish_gold, rebuild_serving
 from lakehouse.serving.source import GoldMissing
+from lakehouse.silver.lake import Lake
 from tests.gold_lake import GoldLake, date_row, fact, instrument, minutes, random_facts, rows_of
 
 pytestmark = [pytest.mark.postgres]
@@ -197,7 +198,7 @@ def test_a_lost_change_feed_means_a_whole_load(dsn: str, gold: GoldLake) -> None
     publish_gold(dsn, gold.lake)
     for day in range(40, 43):
         gold.put(fact(1, day))
-    folder = Path(gold.lake) / "gold" / "fact_candle"
+    folder = Path(gold.lake.url) / "gold" / "fact_candle"
     DeltaTable(folder).create_checkpoint()
     for version in (0, 1, 2):
         (folder / "_delta_log" / f"{version:020}.json").unlink()
@@ -275,7 +276,7 @@ def test_a_required_column_that_is_null_is_refused(dsn: str, gold: GoldLake, tmp
     broken = GoldLake(tmp_path / "broken")
     broken.create([], CARDS)
     rows = pa.Table.from_pylist([fact(1, 0) | {"split_factor": None}], schema)
-    folder = f"{broken.lake}/gold/fact_candle"
+    folder = broken.lake.at(FACT_CANDLE).url
     write_deltalake(folder, rows, mode="overwrite", schema_mode="overwrite", partition_by=["timeframe", "bucket"])
     with pytest.raises(PublishAborted, match=r"gold.fact_candle has rows without split_factor; rebuild gold"):
         publish_gold(dsn, broken.lake)
@@ -284,7 +285,7 @@ def test_a_required_column_that_is_null_is_refused(dsn: str, gold: GoldLake, tmp
 def test_without_gold_there_is_nothing_to_publish(dsn: str, tmp_path: Path) -> None:
     """A lake that was never built says what to do first."""
     with pytest.raises(GoldMissing, match=r"there is no Gold at .*: merge and build gold first"):
-        publish_gold(dsn, str(tmp_path))
+        publish_gold(dsn, Lake(str(tmp_path)))
 
 
 def test_readers_may_read_and_no_more(dsn: str, gold: GoldLake) -> None:

@@ -18,6 +18,7 @@ from lakehouse.database.connection import connect
 from lakehouse.database.progress import read_progress
 from lakehouse.market.candle import CANDLES, HISTORY
 from lakehouse.silver.content_hash import content_hash
+from lakehouse.silver.lake import Lake as Tables
 from lakehouse.silver.merge import LedgerEmpty, merge_bronze, rebuild_silver
 from lakehouse.silver.report import MergeReport, TableReport
 from lakehouse.storage.store import open_store
@@ -55,10 +56,10 @@ class Lake:
                 )
 
     def merge(self) -> MergeReport:
-        return merge_bronze(self.spark, self.dsn, self.bronze, str(self.root))
+        return merge_bronze(self.spark, self.dsn, self.bronze, Tables(str(self.root)))
 
     def rebuild(self) -> MergeReport:
-        return rebuild_silver(self.spark, self.dsn, self.bronze, str(self.root))
+        return rebuild_silver(self.spark, self.dsn, self.bronze, Tables(str(self.root)))
 
     def url(self, name: str) -> str:
         return str(self.root / "silver" / name)
@@ -74,7 +75,7 @@ class Lake:
         )
 
     def hash(self) -> str:
-        return content_hash([(self.url("candles"), CANDLES, True), (self.url("history"), HISTORY, True)])
+        return content_hash([(Tables(str(self.root)).at(table), table, True) for table in (CANDLES, HISTORY)])
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from deltalake import DeltaTable
 from psycopg import Connection, sql
 
 from lakehouse.bronze.ledger import LedgerObject, record_landed
@@ -25,7 +24,7 @@ from lakehouse.database.connection import connect
 from lakehouse.database.locks import LockLost, table_lock
 from lakehouse.database.progress import read_progress
 from lakehouse.market.candle import CANDLES, HISTORY, QUARANTINE
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake as Tables
 from lakehouse.silver.merge import merge_bronze, rebuild_silver
 from lakehouse.silver.report import MergeReport
 from lakehouse.storage.store import open_store
@@ -62,21 +61,25 @@ class Lake:
                     [described.rank, described.object_key],
                 )
 
+    @property
+    def tables(self) -> Tables:
+        return Tables(str(self.root))
+
     def merge(self, **how: Any) -> MergeReport:
         """Merge in a session of its own, as another worker would."""
-        return merge_bronze(self.spark.newSession(), self.dsn, str(self.root / "bronze"), str(self.root), **how)
+        return merge_bronze(self.spark.newSession(), self.dsn, str(self.root / "bronze"), self.tables, **how)
 
     def unmerged(self) -> int:
         row = self.conn.execute("SELECT count(*) FROM lake.bronze_object WHERE merged_at IS NULL").fetchone()
         return int(row[0]) if row else 0
 
     def rows(self, table: Any) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = DeltaTable(table_url(str(self.root), table)).to_pyarrow_table().to_pylist()
+        found: list[dict[str, Any]] = self.tables.at(table).open().to_pyarrow_table().to_pylist()
         return found
 
     def candles_version(self) -> int:
-        url = table_url(str(self.root), CANDLES)
-        return DeltaTable(url).version() if DeltaTable.is_deltatable(url) else 0
+        candles = self.tables.at(CANDLES)
+        return candles.open().version() if candles.exists() else 0
 
     def versions(self) -> list[tuple[Any, ...]]:
         found = [stored_version(table, row) for table in (CANDLES, HISTORY) for row in self.rows(table)]
@@ -206,7 +209,7 @@ def test_every_worker_order_and_death_ends_in_the_same_versions(lake: Lake, numb
     assert sorted(row["source"] for row in lake.rows(QUARANTINE)) == quarantined(objects)
     assert read_progress(lake.conn, CANDLES.name) == lake.candles_version()
     assert lake.merge().tables == {}
-    rebuilt = rebuild_silver(lake.spark, lake.dsn, str(lake.root / "bronze"), str(lake.root))
+    rebuilt = rebuild_silver(lake.spark, lake.dsn, str(lake.root / "bronze"), lake.tables)
     assert not rebuilt.changed
     received = sum(report.received for report in rebuilt.tables.values())
     assert received == sum(len(made.rows) for made in objects)
@@ -230,7 +233,7 @@ def test_workers_in_two_processes_take_turns(lake: Lake) -> None:
     theirs = set(printed.split())
     assert mine
     assert theirs
-    commits = DeltaTable(table_url(str(lake.root), CANDLES)).history()
+    commits = lake.tables.at(CANDLES).open().history()
     assert {one["userMetadata"] for one in commits if one["operation"] == "MERGE"} <= mine | theirs
     assert lake.unmerged() == 0
     assert lake.versions() == versions(objects)

@@ -22,7 +22,7 @@ from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.market.candle import CANDLES, HISTORY
 from lakehouse.market.moscow import to_utc
 from lakehouse.silver.content_hash import content_hash
-from lakehouse.silver.lake import table_url
+from lakehouse.silver.lake import Lake
 from lakehouse.silver.merge import merge_bronze
 from lakehouse.simulator.clock import Clock
 from lakehouse.simulator.exchange import MadeExchange
@@ -163,8 +163,8 @@ def test_every_kind_of_fault_was_met() -> None:
 
 def silver_hash(spark: SparkSession, context: FetchContext, lake: Path) -> str:
     """Merge all of Bronze by Spark; return the hash of what is there."""
-    merge_bronze(spark, context.dsn, context.store_url, str(lake))
-    return content_hash([(table_url(str(lake), table), table, True) for table in (CANDLES, HISTORY)])
+    merge_bronze(spark, context.dsn, context.store_url, Lake(str(lake)))
+    return content_hash([(Lake(str(lake)).at(table), table, True) for table in (CANDLES, HISTORY)])
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
 def test_bronze_is_a_folder_unless_a_store_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder needs no other setting."""
     monkeypatch.setenv("LAKEHOUSE_DATA_DIR", "/data")
-    assert (load_settings().bronze_location, load_settings().bronze_options) == ("/data/bronze", {})
+    assert (load_settings().bronze_location, load_settings().s3_options) == ("/data/bronze", {})
 
 
 def test_an_object_store_is_chosen_by_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,16 +33,27 @@ def test_an_object_store_is_chosen_by_settings(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("LAKEHOUSE_BRONZE_URL", "s3://bucket/bronze")
     monkeypatch.setenv("LAKEHOUSE_S3_REGION", "eu-north-1")
     assert load_settings().bronze_location == "s3://bucket/bronze"
-    assert load_settings().bronze_options == {"region": "eu-north-1"}
+    assert load_settings().s3_options == {"region": "eu-north-1"}
     monkeypatch.setenv("LAKEHOUSE_S3_ENDPOINT", "http://127.0.0.1:9000")
     monkeypatch.setenv("LAKEHOUSE_S3_ACCESS_KEY_ID", "reader")
     monkeypatch.setenv("LAKEHOUSE_S3_SECRET_ACCESS_KEY", "secret")
-    assert load_settings().bronze_options == {
+    assert load_settings().s3_options == {
         "endpoint": "http://127.0.0.1:9000",
         "region": "eu-north-1",
         "access_key_id": "reader",
         "secret_access_key": "secret",
     }
+
+
+def test_tables_lie_in_the_data_folder_unless_a_place_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of another kind is refused at start, not at the first merge."""
+    monkeypatch.setenv("LAKEHOUSE_DATA_DIR", "/data")
+    assert load_settings().lake_location == "/data"
+    monkeypatch.setenv("LAKEHOUSE_LAKE_URL", "s3://bucket/lake")
+    assert load_settings().lake_location == "s3://bucket/lake"
+    monkeypatch.setenv("LAKEHOUSE_LAKE_URL", "s3a://bucket/lake")
+    with pytest.raises(BadInput, match="LAKEHOUSE_LAKE_URL: s3a://bucket/lake is neither s3://bucket/prefix nor a"):
+        load_settings()
 
 
 def test_settings_do_not_show_the_secret_of_the_store() -> None:

@@ -1,4 +1,5 @@
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import platformdirs
 import pytest
 
 from infra.installing.environment import ROOT
-from infra.installing.jars import POM, ivy_module, read_checksums
+from infra.installing.jars import POM, ivy_module, pyspark_jars, read_checksums
 from lakehouse.cache import cache_dir, user_cache_dir
 from lakehouse.engines.jars import SparkNotInstalled, jar_paths, jars_dir, java_home
 
@@ -82,17 +83,23 @@ def test_a_java_too_old_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_every_place_that_names_the_versions_of_spark_and_delta_agrees() -> None:
-    """pyproject.toml, the POM, the checksums and the jars' folder are changed together."""
+    """pyproject.toml, the POM, the checksums, the jars' folder and the Hadoop inside PySpark are changed together."""
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     delta = project.split('"delta-spark==')[1].split('"')[0]
     spark = project.split('"pyspark==')[1].split('"')[0]
-    assert jars_dir().name == f"spark-{spark}-delta-{delta}"
-    assert set(read_checksums(CHECKSUMS)) == {f"{name}-{delta}.jar" for name in pom_artifacts()}
-    assert ivy_module(POM).count(f'rev="{delta}" transitive="false"') == len(pom_artifacts())
+    versions = pom_versions()
+    hadoop = versions["hadoop-aws"]
+    assert jars_dir().name == f"spark-{spark}-delta-{delta}-s3a-{hadoop}"
+    assert {version for name, version in versions.items() if name.startswith("delta-")} == {delta}
+    assert set(read_checksums(CHECKSUMS)) == {f"{name}-{version}.jar" for name, version in versions.items()}
+    assert ivy_module(POM).count('transitive="false"') == len(versions)
+    assert (pyspark_jars(Path(sys.prefix)) / f"hadoop-client-api-{hadoop}.jar").is_file()
 
 
-def pom_artifacts() -> list[str]:
-    return [line.split(">")[1].split("<")[0] for line in POM.read_text().splitlines() if "<artifactId>de" in line]
+def pom_versions() -> dict[str, str]:
+    items = re.findall(r"<artifactId>(.*?)</artifactId><version>(.*?)</version></artifactItem>", POM.read_text())
+    assert len(items) == len(dict(items))
+    return dict(items)
 
 
 def fake_java(home: Path, version: str) -> Path:

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from lakehouse.engines.address import TableAddress
 from lakehouse.engines.delta import Difference, merge_sql, partition_predicate
 from lakehouse.market.candle import CANDLES, RENAMES
 from lakehouse.silver.merge import batches
@@ -45,8 +46,9 @@ def test_partitions_are_named_by_literals_grouped_by_timeframe() -> None:
 
 def test_a_merge_that_only_inserts_has_only_the_insert_clause() -> None:
     """Delta then appends and rewrites no file."""
-    assert "WHEN MATCHED" not in merge_sql("/lake/silver/renames", RENAMES, Difference("difference", 3, 0, 0, []))
-    text = merge_sql("s3://bucket/silver/renames", RENAMES, Difference("difference", 3, 1, 0, []))
+    only_inserts = Difference("difference", 3, 0, 0, [])
+    assert "WHEN MATCHED" not in merge_sql(TableAddress("/lake/silver/renames"), RENAMES, only_inserts)
+    text = merge_sql(TableAddress("s3://bucket/silver/renames"), RENAMES, Difference("difference", 3, 1, 0, []))
     assert text.startswith(
         "MERGE INTO delta.`s3a://bucket/silver/renames` t USING difference s ON t.engine = s.engine AND"
     )

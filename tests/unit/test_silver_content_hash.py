@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 from deltalake import write_deltalake
 
+from lakehouse.engines.address import TableAddress
 from lakehouse.market.candle import HISTORY
 from lakehouse.silver.arrow import arrow_schema
 from lakehouse.silver.content_hash import content_hash
@@ -27,7 +28,7 @@ def row(secid: str, close: float | None, **changed: Any) -> dict[str, Any]:
 
 def hashed(folder: Path, rows: list[dict[str, Any]]) -> str:
     write_deltalake(folder, pa.Table.from_pylist(rows, schema=arrow_schema(HISTORY)))
-    return content_hash([(str(folder), HISTORY, True)])
+    return content_hash([(TableAddress(str(folder)), HISTORY, True)])
 
 
 def by_hand(rows: list[tuple[str, float | None]]) -> str:
@@ -63,7 +64,7 @@ def test_order_files_and_when_a_row_was_learned_do_not_count(tmp_path: Path) -> 
     folder = tmp_path / "parts"
     for part in (later[:100], later[100:]):
         write_deltalake(folder, pa.Table.from_pylist(part, schema=arrow_schema(HISTORY)), mode="append")
-    assert content_hash([(str(folder), HISTORY, True)]) == hashed(tmp_path / "whole", rows)
+    assert content_hash([(TableAddress(str(folder)), HISTORY, True)]) == hashed(tmp_path / "whole", rows)
 
 
 def test_closed_versions_do_not_count_and_values_do(tmp_path: Path) -> None:
@@ -75,4 +76,4 @@ def test_closed_versions_do_not_count_and_values_do(tmp_path: Path) -> None:
 
 def test_a_table_that_is_not_there_is_empty(tmp_path: Path) -> None:
     """Before the first load there is nothing to hash."""
-    assert content_hash([(str(tmp_path / "none"), HISTORY, True)]) == hashlib.sha256().hexdigest()
+    assert content_hash([(TableAddress(str(tmp_path / "none")), HISTORY, True)]) == hashlib.sha256().hexdigest()
