@@ -1,6 +1,8 @@
 # Works with GNU make 3.81, which macOS ships. PYTHON=python3.12 chooses another Python for all that set-up installs.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two files at a time: most tests wait for processes of their own. PARALLEL= runs them one after another
+PARALLEL ?= --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 # An activated environment would otherwise be taken by uv and Python for the one to work in
 unexport VIRTUAL_ENV PYTHONHOME
 
@@ -21,7 +23,7 @@ up: setup  ## run the platform against the real exchange until Ctrl-C
 
 test: find-python  ## run all tests (OPTIONS="tests/unit -k moscow" runs some)
 	@$(PYTHON) infra/setup.py --with-browser --with-stores
-	@$(BIN)/python -m pytest $(OPTIONS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(OPTIONS)
 
 check: setup  ## lint, types, import rules, locks, generated docs, unit tests
 	@$(BIN)/ruff check .
