@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from chalice.app import Chalice, Request, Response, S3Event, SQSEvent
+from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, S3Event, SQSEvent
 
-from functions import context, steps
+from functions import context, schedules, steps
 from functions.answers import NotFound, answer, document, refusing
 from functions.candles import read_candles
 from functions.events import hear_store
@@ -158,6 +158,25 @@ def retry(job_id: str) -> Response:
     return answer({"job_id": int(job_id), "state": "running"}, 202)
 
 
+@app.route("/v1/schedules")
+@refusing
+def read_schedules() -> Response:
+    with context.pool().connection() as conn:
+        user_with(conn, asked(), Role.ANALYST)
+        no_others(asked())
+        return answer({"schedules": schedules.overview(conn)})
+
+
+@app.route("/v1/schedules/{name}", methods=["PUT"])
+@refusing
+def change_schedule(name: str) -> Response:
+    with context.pool().connection() as conn:
+        user = user_with(conn, asked(), Role.ADMIN, "schedule")
+        changed = schedules.change(conn, name, document(asked().raw_body), user)
+        audit.record(conn, user, "schedule", name, changed, "done", address_of(asked()))
+        return answer(next(each for each in schedules.overview(conn) if each["name"] == name))
+
+
 @app.route("/v1/quarantine")
 @refusing
 def quarantine() -> Response:
@@ -226,6 +245,11 @@ def ingest_step(event: SQSEvent) -> None:
 @app.on_sqs_message(queue=f"{NAMES.queue_prefix}-fetch", batch_size=1, maximum_concurrency=2)
 def fetch(event: SQSEvent) -> None:
     steps.serve(event)
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES))
+def tick(event: CloudWatchEvent) -> None:
+    schedules.tick()
 
 
 @app.on_s3_event(bucket=NAMES.bucket, events=["s3:ObjectCreated:*"], prefix="iss/")

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from typing import Any
 from urllib.parse import quote_plus
 
+import psycopg
+import structlog
 import uvicorn
 from a2wsgi import WSGIMiddleware
 
 from functions import context
-from functions.app import app, fetch, ingest_step, landed
+from functions.app import app, fetch, ingest_step, landed, tick
 from functions.host import wsgi_app
 from lakehouse.database.outage import connect_patiently
 from lakehouse.jobs.consumer import Step, consume
@@ -26,6 +29,9 @@ from lakehouse.market.errors import LakehouseError
 
 # Messages at a time of one worker: a batch being fetched must not hold up planning or the news of landed objects.
 CONCURRENCY = 4
+_TICK_S = 20.0
+
+log = structlog.get_logger()
 
 
 def queue_event(message: dict[str, Any]) -> dict[str, Any]:
@@ -44,8 +50,25 @@ def storage_event(bucket: str, object_key: str) -> dict[str, Any]:
     return {"Records": [{**record, "s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(object_key)}}}]}
 
 
+def tick_event() -> dict[str, Any]:
+    """Return the event of a schedule, as EventBridge sends it."""
+    empty = dict.fromkeys(("version", "account", "region", "detail-type", "time", "id"), "")
+    return {**empty, "source": "lakehouse:schedule", "detail": {}, "resources": []}
+
+
+def tick_forever(ends: threading.Event) -> None:
+    """Do what is due every few seconds until the event is set; a database that is away is waited for."""
+    while not ends.wait(_TICK_S):
+        try:
+            tick(tick_event(), None)
+        except psycopg.OperationalError:
+            continue
+        except Exception as error:
+            log.exception("schedules.tick_failed", error=str(error))
+
+
 def run_worker() -> None:
-    """Take up what a worker that died left, then serve the queue `io` until told to stop."""
+    """Take up what a worker that died left, then serve the queue `io` and the schedules until told to stop."""
     with connect_patiently(context.dsn(), "lakehouse_app") as conn:
         recover(conn, context.fetching().store())
     steps: dict[str, Step] = {
@@ -53,7 +76,18 @@ def run_worker() -> None:
         "fetch": lambda message: fetch(step_event("fetch", message), None),
         "landed": lambda message: landed(storage_event("lakehouse-bronze", message["object_key"]), None),
     }
-    consume(context.dsn(), "io", on_a_disk(steps, context.settings().data_dir), CONCURRENCY)
+    # Any step of the queue that a handler serves on AWS for the schedules
+    steps |= {name: _scheduled(name) for name in ("increment", "forming", "reconcile")}
+    ends = threading.Event()
+    threading.Thread(target=tick_forever, args=[ends], name="tick", daemon=True).start()
+    try:
+        consume(context.dsn(), "io", on_a_disk(steps, context.settings().data_dir), CONCURRENCY)
+    finally:
+        ends.set()
+
+
+def _scheduled(name: str) -> Step:
+    return lambda message: ingest_step(step_event(name, message), None)
 
 
 def run_api() -> None:

@@ -18,7 +18,7 @@ from chalice.app import SQSEvent
 
 from functions import context
 from lakehouse.bronze.fetch import FetchContext
-from lakehouse.jobs import claiming, fetching
+from lakehouse.jobs import claiming, fetching, increments, recovery, schedules
 
 TimeLeft = Callable[[], float]
 
@@ -64,4 +64,21 @@ def _fetch(time_left_s: TimeLeft, arguments: dict[str, Any]) -> None:
     fetching.fetch_batch(_fetching(time_left_s), arguments["job_id"], arguments["window_ids"], scheduler)
 
 
-STEPS: dict[str, Callable[[TimeLeft, dict[str, Any]], None]] = {"ingest": _ingest, "fetch": _fetch}
+def _increment(time_left_s: TimeLeft, arguments: dict[str, Any]) -> None:
+    increments.run_increment(context.fetching(), arguments)
+
+
+def _reconcile(time_left_s: TimeLeft, arguments: dict[str, Any]) -> None:
+    with context.pool().connection() as conn:
+        found = recovery.recover(conn, context.store())
+        told = f"{len(found.recorded)} objects had not been heard of" if found.recorded else "nothing was missed"
+        schedules.finish(conn, arguments, f"{told}; {len(found.lost)} are lost" if found.lost else told)
+
+
+STEPS: dict[str, Callable[[TimeLeft, dict[str, Any]], None]] = {
+    "ingest": _ingest,
+    "fetch": _fetch,
+    "increment": _increment,
+    "forming": _increment,
+    "reconcile": _reconcile,
+}

@@ -38,7 +38,7 @@ def details(job: Job | None, windows: Sequence[JobWindow], steps: Sequence[dict[
     """
     if job is None:
         return ""
-    parts = [f"<h3>Job {job.job_id} <small>{escape(_asked(job.params))}</small></h3>", _stages(job)]
+    parts = [f"<h3>Job {job.job_id} <small>{escape(job.asked)}</small></h3>", _stages(job)]
     parts.extend(message(error, is_error=True) for error in _errors(job))
     parts.append(_notes(job))
     parts.append(_conservation(steps))
@@ -64,7 +64,7 @@ def _row(job: Job, is_picked: bool, now: dt.datetime) -> str:
     cells = (
         str(job.job_id),
         f'<span class="lh-state lh-state-{escape(job.state)}">{escape(job.state)}</span>',
-        escape(_asked(job.params)),
+        escape(job.asked),
         f'<div class="lh-bar"><i style="width:{share:.1%}"></i></div>{job.windows_over:,} / {total}',
         f"{job.pages:,}",
         f"{job.rows:,}",
@@ -86,13 +86,6 @@ def _time(job: Job, now: dt.datetime) -> str:
     return f"{duration((now - job.started_at).total_seconds())} so far"
 
 
-def _asked(params: dict[str, Any]) -> str:
-    secids = params.get("instruments", [])
-    shown = " ".join(secids[:4]) + (f" and {len(secids) - 4} more" if len(secids) > 4 else "")
-    dates = f", {params.get('from') or 'start'} – {params.get('till') or 'now'}"
-    return f"{shown}: {', '.join(params.get('timeframes', []))}{dates}{', read again' if params.get('reread') else ''}"
-
-
 def _stages(job: Job) -> str:
     if not job.windows_total:
         return ""
@@ -104,7 +97,7 @@ def _stages(job: Job) -> str:
 def _errors(job: Job) -> list[str]:
     """Return what went wrong: what could not be read, each ticker with its reason, then the job as a whole."""
     messages = job.instrument_errors
-    failed = [f"{len(messages):,} of {len(job.params.get('instruments', ())):,} tickers"] if messages else []
+    failed = [f"{len(messages):,} of {job.instruments_asked:,} tickers"] if messages else []
     failed += [f"{job.windows_failed:,} of {job.windows_total:,} windows"] if job.windows_failed else []
     rest = "all else landed" if job.is_over else "the rest goes on"
     told = [f"{' and '.join(failed)} could not be read; {rest}."] if failed else []

@@ -116,7 +116,9 @@ INGESTS = [
            **{"from": "2024-01-02"}),
     ingest(r"^request: a re-read needs from: say the first date to read again$", reread=True),
     ingest(r"^reread: must be true or false, was 'yes'$", reread="yes"),
-    ingest(r"^form: there is no such field; the fields are instruments, timeframes, from, till, reread$", form="x"),
+    ingest(r"^form: there is no such field; the fields are instruments, timeframes, .*, reread, held$", form="x"),
+    ingest(r"^held: must be true or false, was 'yes'$", held="yes"),
+    ingest(r"^held: stands for all that is held: leave out instruments, timeframes$", held=True, timeframes=["1d"]),
     post(INGEST, {"\ud800": 1, "instruments": ["SBER"]}, r"^request: holds a text that is not Unicode$"),
 ]  # fmt: skip
 

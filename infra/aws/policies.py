@@ -9,6 +9,7 @@ from typing import Any
 from chalice.app import SQSEventConfig
 
 from infra.aws.own import event_sources
+from lakehouse.jobs.waking import QUEUES
 from lakehouse.settings import Names
 
 Statement = dict[str, Any]
@@ -24,6 +25,11 @@ OBJECTS: Mapping[str, Mapping[str, Sequence[str]]] = {
     # News of an object that the ledger does not know is not believed: the object is read
     "landed": {"s3:GetObject": ("iss",)},
 }
+# Looks through the bucket for what was not heard of
+LISTS = frozenset({"ingest_step"})
+# What queues work wakes who does it; the API also takes back what was given up
+WAKE = frozenset({API, "ingest_step", "fetch", "tick"})
+REDRIVE = frozenset({API})
 # Lambda asks for these in the function's name, to put it into the network; there is no interface yet to be named.
 _INTERFACES = (
     *("ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces"),
@@ -72,6 +78,12 @@ def _queues(function: str, place: Place) -> Iterator[Statement]:
     if queues:
         actions = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
         yield _allow(actions, [place.arn("sqs", _queue(str(each.queue), place)) for each in queues])
+    named = [place.arn("sqs", f"{place.names.queue_prefix}-{name}") for name in QUEUES]
+    if function in WAKE:
+        yield _allow(["sqs:GetQueueUrl", "sqs:SendMessage"], named)
+    if function in REDRIVE:
+        actions = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage"]
+        yield _allow(actions, [f"{arn}-dead" for arn in named])
 
 
 def _queue(declared: str, place: Place) -> str:
@@ -82,6 +94,8 @@ def _queue(declared: str, place: Place) -> str:
 def _objects(function: str, place: Place) -> Iterator[Statement]:
     for action, folders in OBJECTS.get(function, {}).items():
         yield _allow([action], [f"arn:aws:s3:::{place.names.bucket}/{folder}/*" for folder in folders])
+    if function in LISTS:
+        yield _allow(["s3:ListBucket"], [f"arn:aws:s3:::{place.names.bucket}"])
 
 
 def _network(function: str, place: Place) -> Iterator[Statement]:

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 
 from lakehouse.bronze.coverage import Coverage, anchor_before, spans_to_ask
+from lakehouse.bronze.held import held_spans
 from lakehouse.bronze.window import Series, Window, cell, period_end, period_start
 from lakehouse.iss.candles import Border
 from lakehouse.market.moscow import to_moscow
@@ -22,6 +23,7 @@ def plan_windows(
     now: dt.datetime,
     reread: bool = False,
     doubted: Iterable[dt.date] = (),
+    held: bool = False,
 ) -> list[Window]:
     """
     Return the windows that bring a series up to date, oldest first.
@@ -35,6 +37,7 @@ def plan_windows(
         now: The exchange's time, UTC.
         reread: Ask what is final, too.
         doubted: Dates to ask though they may be final (doubts.py).
+        held: Ask only what brings up to date what is held (held.py): no date that nobody asked for before.
 
     Returns:
         Windows along the grid of window.py that cover every wanted date once, unless it is final or not due yet and
@@ -47,6 +50,9 @@ def plan_windows(
     last = min(till or border.end.date(), border.end.date())
     last = min(period_end(series, last), to_moscow(now).date())
     due = [(first, last)] if reread else spans_to_ask(first, last, coverage, now)
+    if held:
+        due = [(max(first, from_), min(last, till)) for from_, till in held_spans(coverage, last, now)]
+        due = [span for span in due if span[0] <= span[1]]
     spans = _joined([*due, *((date, date) for date in doubted if first <= date <= last)])
     windows = [window for span in spans for window in _along_grid(series, *span)]
     return windows if reread else list(_with_anchors(windows, coverage))

@@ -30,6 +30,7 @@ def instrument_windows(
     till: dt.date | None,
     now: dt.datetime,
     reread: bool = False,
+    held: bool = False,
 ) -> list[Window]:
     """
     Return the windows of an instrument's candles that are due; see `plan_windows`. With 1d come the end-of-day rows.
@@ -49,7 +50,7 @@ def instrument_windows(
             asked.append((history_series(instrument), read_history_border(context, instrument, now)))
         for series, border in asked:
             known, doubted = coverage(conn, series), doubted_dates(conn, series)
-            windows += plan_windows(series, from_, till, border, known, now, reread, doubted)
+            windows += plan_windows(series, from_, till, border, known, now, reread, doubted, held)
     return windows
 
 

@@ -19,6 +19,7 @@ from lakehouse.bronze.reference import exchange_now, predecessors, resolve_instr
 from lakehouse.bronze.window import Series, Window
 from lakehouse.database.outage import NotNow, connect_patiently, shared
 from lakehouse.iss.candles import Border
+from lakehouse.jobs.increments import requests_for_held
 from lakehouse.jobs.pausing import is_paused, put_off, put_off_when_paused, put_off_windows
 from lakehouse.jobs.queue import BATCH, IngestRequest, enqueue, settle
 from lakehouse.jobs.reporting import AnnounceLanded, WindowProgress
@@ -48,15 +49,19 @@ def plan_ingest(context: FetchContext, job_id: int) -> None:
             return
         request, listings = begun
         now = exchange_now(context)
+        request_by_listing = dict.fromkeys(listings, request)
+        if request.held:
+            due = requests_for_held(context, conn, now)
+            request_by_listing = {each: due[each] for each in due if each in listings or not listings}
         markets: set[tuple[str, str]] = set()
-        for listing in listings:
+        for listing, asked in request_by_listing.items():
             if _is_cancelled(conn, job_id):
                 break
             if _is_planned(conn, job_id, listing):
                 continue
             context.check_time()
             try:
-                planned, note = _plan_instrument(context, listing, request, now, markets)
+                planned, note = _plan_instrument(context, listing, asked, now, markets)
             except NotNow:  # nothing is wrong with this instrument: it is planned when the message comes again
                 raise
             except LakehouseError as error:
@@ -175,6 +180,7 @@ def _windows_of(
         till=request.till,
         now=now,
         reread=request.reread,
+        held=request.held,
     )
 
 

@@ -21,7 +21,10 @@ from lakehouse.jobs.request import IngestRequest as IngestRequest
 from lakehouse.market.errors import BadInput
 
 # Queue of each step: `io` workers run the handlers, the `spark` worker runs one job at a time on a warm session.
-QUEUE = {"ingest": "io", "fetch": "io", "landed": "io", "merge": "spark", "publish": "spark", "rebuild": "spark"}
+QUEUE = {
+    **dict.fromkeys(("ingest", "fetch", "landed", "increment", "forming", "reconcile"), "io"),
+    **dict.fromkeys(("merge", "publish", "rebuild", "care"), "spark"),
+}
 
 # Windows of one message: what a cancelled or dead worker leaves behind, and what Dask fans out at once.
 BATCH = 12
@@ -78,6 +81,23 @@ class Job:
         return [str(error["message"]) for error in self.report.get("errors", [])]
 
     @property
+    def instruments_asked(self) -> int:
+        """How many instruments were asked for; of what is held, those that were due so far."""
+        if self.params.get("held"):
+            return len(self.report.get("planned", {})) + len(self.instrument_errors)
+        return len(self.params.get("instruments", ()))
+
+    @property
+    def asked(self) -> str:
+        """What was asked for, in a few words."""
+        if self.params.get("held"):
+            return "all that is held: what is due"
+        secids, timeframes = self.params.get("instruments", []), ", ".join(self.params.get("timeframes", []))
+        shown = " ".join(secids[:4]) + (f" and {len(secids) - 4} more" if len(secids) > 4 else "")
+        dates = f"{self.params.get('from') or 'start'} – {self.params.get('till') or 'now'}"
+        return f"{shown}: {timeframes}, {dates}{', read again' if self.params.get('reread') else ''}"
+
+    @property
     def why_failed(self) -> str | None:
         """What went wrong and what to do, in one line; None if nothing did."""
         messages = self.instrument_errors
@@ -85,7 +105,7 @@ class Job:
         if messages:
             rest = len(messages) - _ERRORS_TOLD
             told = "; ".join([*messages[:_ERRORS_TOLD], *([f"and {rest} more"] if rest > 0 else [])])
-            said.append(f"{len(messages)} of {len(self.params.get('instruments', ()))} instruments failed: {told}")
+            said.append(f"{len(messages)} of {self.instruments_asked} instruments failed: {told}")
         if self.windows_failed:
             said.append(f"{self.windows_failed} of {self.windows_total} windows failed")
         if self.error:

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 from lakehouse.bronze.reconcile import Reconciled, reconcile
 from lakehouse.bronze.window import format_from
-from lakehouse.jobs.consumer import Step
+from lakehouse.jobs.attempts import Step
 from lakehouse.jobs.queue import enqueue
 from lakehouse.storage.space import naming_full_disk
 from lakehouse.storage.store import Store

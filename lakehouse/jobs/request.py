@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import (
@@ -74,7 +74,11 @@ _Date = Annotated[dt.date | None, BeforeValidator(parse_date)]
 
 
 class IngestRequest(BaseModel):
-    """What to read from the exchange: instruments by timeframes, Moscow dates, both inclusive."""
+    """
+    What to read from the exchange: instruments by timeframes, Moscow dates, both inclusive.
+
+    *held* stands for all that is held, and names nothing: what of it is due in the ledger (bronze/held.py).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -93,6 +97,7 @@ class IngestRequest(BaseModel):
     from_: _Date = Field(default=None, alias="from")
     till: _Date = None
     reread: StrictBool = False
+    held: StrictBool = False
 
     @model_validator(mode="after")
     def _dates_in_order(self) -> IngestRequest:
@@ -114,10 +119,18 @@ class IngestRequest(BaseModel):
     @classmethod
     def parse(cls, document: object) -> IngestRequest:
         """Read a request from a JSON *document*; raise BadInput with one sentence for each thing that is wrong."""
+        if isinstance(document, Mapping) and document.get("held") is True:
+            return cls._of_what_is_held(document)
         try:
             return cls.model_validate(document)
         except ValidationError as error:
             raise BadInput(_told(error.errors(include_url=False, include_context=False))) from None
+
+    @classmethod
+    def _of_what_is_held(cls, document: Mapping[str, object]) -> IngestRequest:
+        if others := [str(name) for name, value in document.items() if name != "held" and value]:
+            raise BadInput(f"held: stands for all that is held: leave out {', '.join(map(_printable, others))}")
+        return cls.model_construct(instruments=[], timeframes=[], held=True)
 
 
 def _told(faults: Sequence[Any]) -> str:

@@ -19,7 +19,7 @@ from psycopg import Connection
 log = structlog.get_logger()
 
 # Which queue wakes whom: PREFIX-ingest the function that plans, PREFIX-fetch the one that reads
-QUEUE_BY_TASK = {"ingest": "ingest", "fetch": "fetch"}
+QUEUE_BY_TASK = {**dict.fromkeys(("ingest", "increment", "forming", "reconcile"), "ingest"), "fetch": "fetch"}
 QUEUES = tuple(dict.fromkeys(QUEUE_BY_TASK.values()))
 _AGAIN_S, _LONGEST_AGAIN_S = 60, 3600
 # SQS delays a message by 15 minutes at most, and takes ten at once
@@ -51,7 +51,7 @@ class Wakes:
         due = conn.execute(_MARK, _PARAMETERS).fetchall()
         sent: list[int] = []
         try:
-            for name, rows in groupby(due, key=lambda row: QUEUE_BY_TASK[row[1]]):
+            for name, rows in groupby(sorted(due, key=_queue), key=_queue):
                 for batch in _batches(list(rows)):
                     sent += self._send(name, batch)
         except (BotoCoreError, ClientError) as error:
@@ -113,6 +113,10 @@ class Wakes:
         return [int(entry["Id"]) for entry in answer.get("Successful", ())]
 
 
+def _queue(row: tuple[int, str, int, int | None]) -> str:
+    return QUEUE_BY_TASK[row[1]]
+
+
 def _batches(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for first in range(0, len(rows), _AT_ONCE):
         yield rows[first : first + _AT_ONCE]
@@ -150,5 +154,5 @@ _MARK: LiteralString = """
             WHERE w.sent_at < now() - make_interval(secs => %(again_s)s)
         RETURNING message_id
     )
-    SELECT due.* FROM due JOIN marked ON marked.message_id = due.id ORDER BY due.task_name, due.id
+    SELECT due.* FROM due JOIN marked ON marked.message_id = due.id ORDER BY due.id
 """

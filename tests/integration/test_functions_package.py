@@ -233,7 +233,7 @@ def garbling(end: str) -> Any:
 
 
 def test_chalice_plans_each_function_with_its_limits_and_its_role(archive: Path, tmp_path: Path) -> None:
-    """The staged project is one that Chalice takes as it is: four functions, each with a policy of its own."""
+    """The staged project is one that Chalice takes as it is: five functions, each with a policy of its own."""
     stage(archive, tmp_path)
     prepare(tmp_path, "aws", ENVIRON, tmp_path / "deployed")
     config = CLIFactory(str(tmp_path)).create_config_obj("aws")
@@ -244,9 +244,10 @@ def test_chalice_plans_each_function_with_its_limits_and_its_role(archive: Path,
         "ours-aws-ingest_step": (512, 300, None),
         "ours-aws-fetch": (1024, 600, 2),
         "ours-aws-landed": (256, 60, None),
+        "ours-aws-tick": (256, 60, None),
     }
     policies = {policy_of(each) for each in planned.values()}
-    assert (len(policies), all(file.is_file() for file in policies)) == (4, True)
+    assert (len(policies), all(file.is_file() for file in policies)) == (5, True)
     assert {tuple(each.subnet_ids) for each in planned.values()} == {("subnet-1", "subnet-2")}
 
 

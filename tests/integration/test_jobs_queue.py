@@ -399,7 +399,7 @@ def test_what_is_named_twice_is_read_once() -> None:
         ({"instruments": ["SBER"], "reread": "yes"}, "^reread: must be true or false, was 'yes'$"),
         (
             {"instruments": ["SBER"], "form": "2024-01-01"},
-            "^form: there is no such field; the fields are instruments, timeframes, from, till, reread$",
+            "^form: there is no such field; the fields are instruments, timeframes, from, till, reread, held$",
         ),
         ({"instruments": ["SBER"], "a\0b": 1}, r"^'a\\x00b': there is no such field"),
         ({"instruments": [""], "till": "x"}, "^instruments.0: '' is not a ticker.*; till: 'x' is not a date"),
