@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from types import TracebackType
 
 from infra.installing.environment import ROOT, script
 from infra.installing.lambda_runtime import lambda_python
 from infra.installing.localstack import localstack_home
 from infra.localstack.runtime import PYTHON
 from lakehouse.ports import free_port
-from lakehouse.storage.process import ServerProcess
-
-_START_TIMEOUT_S = 120
+from lakehouse.processes import ServerProcess
 
 
-class LocalStackServer:
+class LocalStackServer(ServerProcess):
     """
     A LocalStack whose files and log lie in *folder*, on a free port of loopback.
 
-    It takes any credentials: those it offers are random. It ends with this process, also when that is killed. As a
-    context manager it runs inside the block.
+    It takes any credentials: those it offers are random. Stopped, it has forgotten all.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,13 +26,14 @@ class LocalStackServer:
         self.region = "us-east-1"
         self.access_key_id = f"test-{secrets.token_hex(4)}"
         self.secret_access_key = secrets.token_urlsafe(24)
-        self._process = ServerProcess(
+        super().__init__(
             "LocalStack",
             # -P: the folder it runs in is no place to import from
             [script(localstack_home(), "python"), "-P", "-m", "infra.localstack.launcher"],
-            self._environment(),
+            self._variables(),
             self.folder / "localstack.log",
             (self.port, "/_localstack/health"),
+            start_timeout_s=120,
         )
 
     @property
@@ -44,30 +41,12 @@ class LocalStackServer:
         """The address that clients of all services ask."""
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def pid(self) -> int | None:
-        """Its process id, None while it does not run."""
-        return self._process.pid
-
     def start(self) -> None:
         """Start, and return when it serves; raise LakehouseError if it does not."""
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
-        self._process.start(_START_TIMEOUT_S)
+        super().start()
 
-    def stop(self) -> None:
-        """End it within 3 s; its objects and queues are gone then."""
-        self._process.stop()
-
-    def __enter__(self) -> LocalStackServer:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _environment(self) -> dict[str, str]:
+    def _variables(self) -> dict[str, str]:
         return {
             "PYTHONPATH": str(ROOT),
             "HOME": str(self.folder),

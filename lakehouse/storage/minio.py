@@ -5,16 +5,14 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from lakehouse.cache import cache_dir
 from lakehouse.market.errors import LakehouseError
 from lakehouse.ports import free_port
-from lakehouse.storage.process import ServerProcess
+from lakehouse.processes import ServerProcess
 
 # The newest that the Go module proxy serves: upstream is archived, and its release tags are not served
 MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
-_START_TIMEOUT_S = 60
 _TARGET = "lake"
 
 
@@ -39,12 +37,11 @@ def minio_program() -> Path:
     return cache_dir() / "minio" / MINIO_VERSION / "minio"
 
 
-class MinioServer:
+class MinioServer(ServerProcess):
     """
     A MinIO whose data and log lie in *folder*, on a free port of loopback unless one is given.
 
-    Its root user's name and password are random, and stay the same when it is started again. It ends with this
-    process, also when that is killed. As a context manager it runs inside the block.
+    Its root user's name and password are random, and stay the same when it is started again.
     """
 
     events_arn = f"arn:minio:sqs::{_TARGET}:webhook"
@@ -56,10 +53,10 @@ class MinioServer:
         self.region = "us-east-1"
         self.access_key_id = f"root-{secrets.token_hex(4)}"
         self.secret_access_key = secrets.token_urlsafe(24)
-        self._process = ServerProcess(
+        super().__init__(
             "MinIO",
             [minio_program(), "server", "--quiet", "--address", f"127.0.0.1:{self.port}", self.folder / "data"],
-            self._environment(),
+            self._variables(),
             self.folder / "minio.log",
             (self.port, "/minio/health/ready"),
         )
@@ -68,11 +65,6 @@ class MinioServer:
     def endpoint(self) -> str:
         """The address that S3 clients ask."""
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int | None:
-        """Its process id, None while it does not run."""
-        return self._process.pid
 
     def start(self) -> None:
         """
@@ -86,27 +78,9 @@ class MinioServer:
             raise MinioNotInstalled(
                 f"MinIO is missing: no {minio_program()}; run: python3 infra/setup.py --with-stores"
             )
-        (self.folder / "data").mkdir(parents=True, exist_ok=True)
-        self._process.start(_START_TIMEOUT_S)
+        super().start()
 
-    def stop(self) -> None:
-        """End it within 3 s."""
-        self._process.stop()
-
-    def kill(self) -> None:
-        """End it at once, as a power cut would."""
-        self._process.kill()
-
-    def __enter__(self) -> MinioServer:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _environment(self) -> dict[str, str]:
+    def _variables(self) -> dict[str, str]:
         return {
             "HOME": str(self.folder),  # where it looks for certificates
             "MINIO_ROOT_USER": self.access_key_id,

@@ -15,7 +15,7 @@ import pytest
 
 from lakehouse.market.errors import LakehouseError
 from lakehouse.ports import free_port
-from lakehouse.storage.process import ServerProcess
+from lakehouse.processes import ServerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 # Answers 200 on /, and has a child; the last argument makes it deaf to SIGTERM
@@ -28,16 +28,18 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRe
 """
 
 
-def served(folder: Path, *arguments: str, program: str = SERVER, path: str = "/") -> ServerProcess:
+def served(
+    folder: Path, *arguments: str, program: str = SERVER, path: str = "/", start_timeout_s: float = 60
+) -> ServerProcess:
     port = free_port()
     command = [sys.executable, "-c", program, str(port), *arguments]
-    return ServerProcess("Server", command, {}, folder / "server.log", (port, path))
+    return ServerProcess("Server", command, {}, folder / "server.log", (port, path), start_timeout_s)
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
     server = served(tmp_path)
-    server.start(timeout_s=60)
+    server.start()
     yield server
     server.kill()
 
@@ -66,7 +68,7 @@ def test_a_stopped_server_leaves_no_process(server: ServerProcess) -> None:
 def test_a_server_that_does_not_listen_is_ended_within_3_s(tmp_path: Path) -> None:
     """SIGTERM is a request; SIGKILL follows 2 s later."""
     deaf = served(tmp_path, "deaf")
-    deaf.start(timeout_s=60)
+    deaf.start()
     began = time.monotonic()
     deaf.stop()
     assert 2 <= time.monotonic() - began < 3
@@ -80,7 +82,7 @@ import sys, time
 from pathlib import Path
 from tests.unit.test_server_process import served
 server = served(Path(sys.argv[1]), "deaf")
-server.start(timeout_s=60)
+server.start()
 print(server.pid, flush=True)
 time.sleep(600)
 """
@@ -99,7 +101,7 @@ def test_a_server_can_be_started_again(server: ServerProcess) -> None:
     """After a stop, and after a kill."""
     former = server.pid
     server.kill()
-    server.start(timeout_s=60)
+    server.start()
     assert server.pid not in (None, former)
 
 
@@ -109,13 +111,13 @@ def test_a_server_that_ends_at_once_is_told_with_its_log(tmp_path: Path) -> None
     with pytest.raises(
         LakehouseError, match=r"^Server did not start: it ended with 3; what it said is in .*server\.log$"
     ):
-        broken.start(timeout_s=60)
+        broken.start()
     assert broken.log.read_text() == "no room\n"
 
 
 def test_a_server_that_never_serves_is_ended_and_told(tmp_path: Path) -> None:
     """It answers, but not that it is ready."""
-    slow = served(tmp_path, path="/never-there")
+    slow = served(tmp_path, path="/never-there", start_timeout_s=1)
     with pytest.raises(LakehouseError, match=r"^Server was not ready after 1 s: see .*server\.log$"):
-        slow.start(timeout_s=1)
+        slow.start()
     assert slow.pid is None

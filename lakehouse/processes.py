@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from lakehouse.market.errors import LakehouseError
 from lakehouse.ports import is_free
@@ -21,14 +23,17 @@ _WATCHDOG = 'read -r _; kill -TERM "-$1"; sleep 2; kill -KILL "-$1"'
 
 class ServerProcess:
     """
-    One server on loopback, in a process group of its own.
+    One server on loopback, in a process group of its own. As a context manager it runs inside the block.
+
+    It ends with this process, also when that is killed, and may be started again.
 
     Args:
         name: As it is called in messages.
         command: What to run.
         environment: All that it sees of the environment, beside PATH and the language.
-        log: File that its output is added to.
+        log: File that its output is added to; its folder is where it runs, and is made if need be.
         ready: Port and path that answer 200 once it serves.
+        start_timeout_s: How long that may take.
     """
 
     def __init__(
@@ -38,8 +43,10 @@ class ServerProcess:
         environment: Mapping[str, str],
         log: Path,
         ready: tuple[int, str],
+        start_timeout_s: float = 60,
     ) -> None:
         self.name = name
+        self.start_timeout_s = start_timeout_s
         self.log = log
         self._command = command
         self._environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **environment}
@@ -52,21 +59,22 @@ class ServerProcess:
         """Its process id, None while it is not started."""
         return self._process.pid if self._process else None
 
-    def start(self, timeout_s: float) -> None:
+    def start(self) -> None:
         """
         Start it, and return when it serves.
 
         Raises:
-            LakehouseError: if its port is taken, it ended, or it does not serve after *timeout_s* seconds.
+            LakehouseError: if its port is taken, it ended, or it does not serve in time.
         """
         if not is_free(self._ready[0]):
             raise LakehouseError(
                 f"{self.name} did not start: port {self._ready[0]} is taken; choose another, or stop what listens there"
             )
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         self._process = self._run()
         try:
             self._watchdog = self._watch(self._process.pid)
-            self._wait_until_ready(self._process, timeout_s)
+            self._wait_until_ready(self._process)
         except BaseException:
             self.kill()
             raise
@@ -78,6 +86,15 @@ class ServerProcess:
     def kill(self) -> None:
         """End it at once, as a power cut would."""
         self._end(signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
     def _run(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
@@ -101,13 +118,13 @@ class ServerProcess:
             start_new_session=True,
         )
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes], timeout_s: float) -> None:
-        until = time.monotonic() + timeout_s
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        until = time.monotonic() + self.start_timeout_s
         while not _answers(*self._ready):
             if (code := process.poll()) is not None:
                 raise LakehouseError(f"{self.name} did not start: it ended with {code}; what it said is in {self.log}")
             if time.monotonic() > until:
-                raise LakehouseError(f"{self.name} was not ready after {timeout_s:g} s: see {self.log}")
+                raise LakehouseError(f"{self.name} was not ready after {self.start_timeout_s:g} s: see {self.log}")
             time.sleep(0.05)
 
     def _end(self, how: signal.Signals) -> None:
