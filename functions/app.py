@@ -10,14 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from chalice.app import Chalice, CloudWatchEvent, Rate, Request, Response, S3Event, SQSEvent
+from chalice.app import CloudWatchEvent, Rate, Request, Response, S3Event, SQSEvent
 
 from functions import context, schedules, steps
 from functions.answers import NotFound, answer, document, refusing
 from functions.candles import read_candles
 from functions.events import hear_store
+from functions.gateway import Api
 from functions.quality import read_quality, read_quarantine
-from functions.requests import address_of, integer_of, no_others, text_of, token_of, user_with
+from functions.requests import address_of, integer_of, no_others, shown_path, text_of, token_of, user_with
 from functions.sql import read_schema, run_statement, stop_statement
 from lakehouse.access import audit, sessions
 from lakehouse.access.roles import Role
@@ -29,8 +30,8 @@ from lakehouse.market.errors import BadInput
 from lakehouse.serving import queries
 from lakehouse.settings import names
 
-app = Chalice(app_name="lakehouse")
 NAMES = names()
+app = Api(app_name=NAMES.queue_prefix)
 
 
 def asked() -> Request:
@@ -261,7 +262,7 @@ def landed(event: S3Event) -> None:
 def _job(conn: Any, job_id: str) -> queue.Job:
     found = queue.job(conn, int(job_id)) if job_id.isascii() and job_id.isdigit() and len(job_id) < 18 else None
     if found is None:
-        raise NotFound(f"there is no job {job_id[:40]}")
+        raise NotFound(f"there is no job {shown_path(job_id)}")
     return found
 
 

@@ -8,7 +8,6 @@ could serve one request at a time; LocalChalice keeps it per thread.
 from __future__ import annotations
 
 import base64
-import json
 import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -22,20 +21,13 @@ from chalice.local import (
     LambdaEventConverter,
     LocalChalice,
     LocalGateway,
-    LocalGatewayException,
     RouteMatcher,
 )
 
-MAX_BODY_BYTES = 1 << 20
+from functions.gateway import MAX_BODY_BYTES, NO_PATH, TOO_LARGE, refusal
+
 _ADDRESS = "X-Lakehouse-Address"
-_NO_PATH = "there is no such path under /v1"
 _DRAINED_BYTES = 16 << 20
-# What Chalice refuses itself, in the words and form of all other refusals
-_CHALICE = {
-    405: ("method_not_allowed", "the path does not take this method: the header Allow says which it takes"),
-    415: ("unsupported_media_type", "the body must be JSON: send it with Content-Type: application/json"),
-    500: ("internal", "the platform failed at this request, and wrote down why in logs/web.log of its data folder"),
-}
 _TIMEOUT_S = 60
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -45,7 +37,7 @@ def wsgi_app(app: Chalice) -> Wsgi:
     """Return *app* as a WSGI callable for a server with many threads."""
     if not isinstance(app, LocalChalice):
         app.__class__ = type("HostedChalice", (LocalChalice, app.__class__), {"_THREAD_LOCAL": threading.local()})
-    gateway = LocalGateway(app, Config(config_from_disk={"lambda_timeout": _TIMEOUT_S}))
+    gateway = _Gateway(app, Config(config_from_disk={"lambda_timeout": _TIMEOUT_S}))
     gateway.event_converter = _Events(RouteMatcher(list(app.routes)), app.api.binary_types)
 
     def respond(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -55,6 +47,13 @@ def wsgi_app(app: Chalice) -> Wsgi:
         return [body]
 
     return respond
+
+
+class _Gateway(LocalGateway):
+    """Answers OPTIONS as any method that a path does not take: nothing here may be asked from another origin."""
+
+    def _has_user_defined_options_method(self, lambda_event: dict[str, Any]) -> bool:
+        return True
 
 
 class _Events(LambdaEventConverter):
@@ -72,9 +71,9 @@ class _Events(LambdaEventConverter):
 def _respond(gateway: LocalGateway, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
     body = _body(environ)
     if body is None:
-        return _refusal(413, "too_large", "the body is larger than 1 MiB")
+        return _refusal(413, *TOO_LARGE)
     if environ["PATH_INFO"].startswith("//"):  # what Chalice's router takes for the name of a server, and skips
-        return _refusal(404, "not_found", _NO_PATH)
+        return _refusal(404, *NO_PATH)
     query = environ.get("QUERY_STRING")
     # The server took the percent-encoding off: without it a ? or # of the path would begin another part
     path = quote(environ["PATH_INFO"].encode("latin-1")) + (f"?{query}" if query else "")
@@ -82,9 +81,7 @@ def _respond(gateway: LocalGateway, environ: dict[str, Any]) -> tuple[int, list[
         answer = gateway.handle_request(environ["REQUEST_METHOD"], path, _headers(environ), body)
     except ForbiddenError:
         # What API Gateway says of a path that no route has; there are no authorizers here that could forbid one.
-        return _refusal(404, "not_found", _NO_PATH)
-    except LocalGatewayException as error:
-        return error.CODE, list(error.headers.items()), _gateway_error(error)
+        return _refusal(404, *NO_PATH)
     return answer["statusCode"], _answer_headers(answer), _answer_body(answer)
 
 
@@ -113,7 +110,7 @@ def _drain(stream: Any) -> None:
 
 
 def _refusal(status: int, code: str, message: str) -> tuple[int, list[tuple[str, str]], bytes]:
-    return status, [_JSON], json.dumps({"code": code, "message": message}).encode()
+    return status, [_JSON], refusal(code, message).encode()
 
 
 _JSON = ("Content-Type", "application/json")
@@ -129,10 +126,6 @@ def _headers(environ: dict[str, Any]) -> dict[str, str]:
     return headers
 
 
-def _gateway_error(error: LocalGatewayException) -> bytes:
-    return bytes(error.body or b"")
-
-
 def _answer_headers(answer: dict[str, Any]) -> list[tuple[str, str]]:
     headers = [(name, str(value)) for name, value in (answer.get("headers") or {}).items()]
     for name, values in (answer.get("multiValueHeaders") or {}).items():
@@ -142,10 +135,6 @@ def _answer_headers(answer: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _answer_body(answer: dict[str, Any]) -> bytes:
     body = answer["body"] or b""
-    if answer["statusCode"] in _CHALICE:
-        code, message = _CHALICE[answer["statusCode"]]
-        said = json.loads(body)
-        return _refusal(0, code, message)[2] if "Code" in said else json.dumps(said).encode()
     if answer.get("isBase64Encoded"):
         return base64.b64decode(body)
     return body.encode() if isinstance(body, str) else body

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from unicodedata import category
+from urllib.parse import unquote
 
 from chalice.app import Request
 from psycopg import Connection
@@ -89,6 +90,11 @@ def text_of(request: Request, name: str, default: str | None = None) -> str:
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:40]}...")
+
+
+def shown_path(part: str) -> str:
+    """Return a part of the path for a message: gateways differ in what they leave percent-encoded."""
+    return repr(unquote(part))[1:-1][:40]
 
 
 def choice_of(request: Request, name: str, choices: Sequence[str]) -> str:

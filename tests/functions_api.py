@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
 from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.ports import free_port
+from tests.deployed import Deployed
 from tests.hostile_requests import Hostile
 
 # Who came and what was refused may be written down; of all else nothing may change
@@ -34,28 +36,48 @@ SCHEMAS = ("lake", "gold", "store", "public")
 
 @dataclass(frozen=True)
 class Api:
-    """The functions on a socket, their database, and a session of each role."""
+    """
+    The functions on a socket, their database, and a session of each role.
+
+    Attributes:
+        logged: Returns what they wrote into their logs.
+        host: The name they are asked under.
+        root: Where their paths begin.
+    """
 
     port: int
     dsn: str
     conn: Connection[Any]
     tokens: dict[str, str]
-    log: Path
-    process_id: int
+    logged: Callable[[], bytes]
+    process_id: int | None = None
+    host: str = "platform"
+    root: str = ""
+
+    @property
+    def is_on_aws(self) -> bool:
+        """Whether an API gateway stands before them."""
+        return bool(self.root)
 
     def ask(self, request: Hostile) -> tuple[int, bytes]:
         """Send a request as written, byte for byte; return the status and the body of the answer."""
-        headers = [b"Host: platform", b"Connection: close", *request.headers]
+        status, _, body = self.ask_whole(request)
+        return status, body
+
+    def ask_whole(self, request: Hostile) -> tuple[int, dict[str, str], bytes]:
+        """Send a request as written, byte for byte; return the status, the headers and the body of the answer."""
+        headers = [b"Host: " + self.host.encode(), b"Connection: close", *request.headers]
         if request.role:
             headers.append(b"Authorization: Bearer " + self.tokens[request.role].encode())
         if request.body and not any(header.startswith(b"Transfer-Encoding") for header in headers):
             headers.append(b"Content-Length: %d" % len(request.body))
-        head = b"%s %s HTTP/1.1\r\n%s\r\n\r\n" % (request.method.encode(), request.target, b"\r\n".join(headers))
+        target = self.root.encode() + request.target if request.target.startswith(b"/") else request.target
+        head = b"%s %s HTTP/1.1\r\n%s\r\n\r\n" % (request.method.encode(), target, b"\r\n".join(headers))
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
             connection.sendall(head + request.body)
-            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-        status, _, rest = answer.partition(b"\r\n")
-        return int(status.split()[1]), rest.partition(b"\r\n\r\n")[2]
+            answer = HTTPResponse(connection, method=request.method)
+            answer.begin()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
     def stored(self) -> str:
         """Return of every table how many rows it has, and a hash of them."""
@@ -82,9 +104,7 @@ def served_functions(
         conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     dsn = make_conninfo(postgres.dsn, dbname=name)
     migrate(dsn)
-    with connect(dsn) as conn:
-        users = [create_user(conn, role, "a long password", role) for role in ("viewer", "analyst", "admin")]
-        tokens = {user.name: mint(conn, user, dt.timedelta(hours=1)) for user in users}
+    tokens = make_users(dsn)
     port = port or free_port()
     environment = {
         **os.environ,
@@ -99,9 +119,26 @@ def served_functions(
         try:
             wait_for(port, process)
             with connect(dsn) as conn:
-                yield Api(port, dsn, conn, tokens, folder / "log", process.pid)
+                yield Api(port, dsn, conn, tokens, (folder / "log").read_bytes, process.pid)
         finally:
             process.terminate()
+
+
+@contextmanager
+def deployed_functions(deployed: Deployed) -> Iterator[Api]:
+    """Offer the API that is deployed, the database empty but for a user of each role; queues and schedules sleep."""
+    deployed.set_awake(False)
+    deployed.empty()
+    tokens = make_users(deployed.dsn)
+    with connect(deployed.dsn) as conn:
+        yield Api(deployed.server.port, deployed.dsn, conn, tokens, deployed.logged, host=deployed.host, root="/api")
+
+
+def make_users(dsn: str) -> dict[str, str]:
+    """Make a user of each role; return a session's token of each."""
+    with connect(dsn) as conn:
+        users = [create_user(conn, role, "a long password", role) for role in ("viewer", "analyst", "admin")]
+        return {user.name: mint(conn, user, dt.timedelta(hours=1)) for user in users}
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -57,5 +57,6 @@ class LocalStackServer(ServerProcess):
             "DISABLE_EVENTS": "1",  # tells nobody that it runs
             "SKIP_SSL_CERT_DOWNLOAD": "1",
             "EAGER_SERVICE_LOADING": "0",
+            "LAMBDA_SYNCHRONOUS_CREATE": "1",  # who makes a function looks for it after 5 s only
             PYTHON: str(lambda_python()),
         }

@@ -1,13 +1,19 @@
-"""What the tests that kill compare with: the chain over a small market, which nothing disturbed."""
+"""What several modules share: a chain that nothing disturbed, and the functions as they are deployed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from infra.aws.package import make_package
+from infra.aws.third_party import python_version, third_party
+from infra.localstack.server import LocalStackServer
 from lakehouse.database.runner import EmbeddedPostgres
+from tests.deployed import Deployed, deploy
 from tests.killing import Calm, Chain, SlowExchange, copied_database, hashes, shown, slow_exchange
 
 if TYPE_CHECKING:
@@ -32,3 +38,25 @@ def calm(
         chain.merge(spark)
         chain.publish(spark)
         yield Calm(chain, hashes(chain.lake), shown(dsn))
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the functions' package, made of packages that the cache keeps."""
+    made = tmp_path_factory.mktemp("package") / "functions.zip"
+    make_package(made, third_party(python_version()))
+    return made
+
+
+@pytest.fixture(scope="session")
+def deployed(
+    localstack: LocalStackServer,
+    postgres: EmbeddedPostgres,
+    migrated_database: str,
+    simulator: str,
+    archive: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Deployed:
+    """Return the functions on LocalStack, one deployment for all tests: 20 s."""
+    dsn = make_conninfo(postgres.dsn, dbname="deployed")
+    return deploy(localstack, dsn, migrated_database, simulator, archive, tmp_path_factory.mktemp("deployed"))

@@ -17,7 +17,8 @@ from psycopg.types.json import Jsonb
 from lakehouse.cli import main
 from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.jobs import queue
-from tests.functions_api import Api, served_functions
+from tests.deployed import Deployed
+from tests.functions_api import Api, deployed_functions, served_functions
 from tests.hostile_requests import Hostile
 
 pytestmark = pytest.mark.postgres
@@ -27,11 +28,26 @@ ADDED = "All 10 rows received are accounted for: received = accepted + unchanged
 
 
 @pytest.fixture(scope="module")
-def api(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def embedded(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """The functions over a job that failed in part, rows in quarantine and dates in doubt."""
     with served_functions(postgres, tmp_path_factory.mktemp("functions")) as found:
         make_quality(found.conn)
         yield found
+
+
+@pytest.fixture(scope="module")
+def on_aws(deployed: Deployed) -> Iterator[Api]:
+    """The same as they are deployed."""
+    with deployed_functions(deployed) as found:
+        make_quality(found.conn)
+        yield found
+
+
+@pytest.fixture(scope="module", params=["embedded", "on_aws"])
+def api(request: pytest.FixtureRequest) -> Api:
+    """Each of both."""
+    found: Api = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture
@@ -163,16 +179,16 @@ def test_the_command_shows_a_job_whole(
 
 
 def test_ingest_says_what_failed_what_was_cut_and_that_rows_add_up(
-    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    embedded: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It waits for the job, prints what landed and its notes, and ends with 1 and one line when a ticker failed."""
-    before = {job.job_id for job in queue.jobs(api.conn)}
+    before = {job.job_id for job in queue.jobs(embedded.conn)}
 
     def finish() -> None:
-        while not (new := {job.job_id for job in queue.jobs(api.conn)} - before):
+        while not (new := {job.job_id for job in queue.jobs(embedded.conn)} - before):
             time.sleep(0.05)
         report = {"errors": [{"secid": "XXXX", "message": ERROR}], "notes": {"SBER": "1d asked till 1990-01-01"}}
-        api.conn.execute(
+        embedded.conn.execute(
             "UPDATE lake.job SET state = 'failed', report = %s, started_at = now(), planned_at = now(),"
             " finished_at = now() WHERE job_id = %s",
             (Jsonb(report), new.pop()),
@@ -180,9 +196,9 @@ def test_ingest_says_what_failed_what_was_cut_and_that_rows_add_up(
 
     worker = threading.Thread(target=finish)
     worker.start()
-    ended, out, err = told(monkeypatch, capsys, api, "ingest", "SBER", "XXXX")
+    ended, out, err = told(monkeypatch, capsys, embedded, "ingest", "SBER", "XXXX")
     worker.join()
-    job_id = max(job.job_id for job in queue.jobs(api.conn))
+    job_id = max(job.job_id for job in queue.jobs(embedded.conn))
     assert ended == 1
     assert out.splitlines() == [f"job {job_id} failed: 0 windows, 0 pages, 0 rows", "SBER: 1d asked till 1990-01-01"]
     assert err.splitlines() == [
@@ -193,10 +209,10 @@ def test_ingest_says_what_failed_what_was_cut_and_that_rows_add_up(
 
 
 def test_the_command_lists_the_quarantine(
-    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    embedded: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Rule, payload, Bronze reference and when, for people and for programs; how many there are, beside."""
-    ended, out, err = told(monkeypatch, capsys, api, "quarantine", "--limit", "2")
+    ended, out, err = told(monkeypatch, capsys, embedded, "quarantine", "--limit", "2")
     assert ended == 0
     for text in (
         "2026-01-05 10:00:00",
@@ -208,15 +224,15 @@ def test_the_command_lists_the_quarantine(
     ):
         assert text in out
     assert err == "3 rows are in quarantine, 2 of them shown (--limit)\n"
-    _, out, _ = told(monkeypatch, capsys, api, "quarantine", "--json", "--secid", "SBER", "--table", "candles")
+    _, out, _ = told(monkeypatch, capsys, embedded, "quarantine", "--json", "--secid", "SBER", "--table", "candles")
     assert [row["source"] for row in json.loads(out)] == ["iss/x#1.0", "iss/x#1.1", "iss/x#1.2"]
 
 
 def test_the_command_tells_the_quality(
-    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    embedded: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Counts by rule, and the dates in doubt with both volumes."""
-    ended, out, _ = told(monkeypatch, capsys, api, "quality")
+    ended, out, _ = told(monkeypatch, capsys, embedded, "quality")
     lines = out.splitlines()
     assert ended == 0
     assert lines[:3] == [
@@ -225,14 +241,14 @@ def test_the_command_tells_the_quality(
         "Dates whose volumes differ: 1; not provable: 0",
     ]
     assert " ".join(lines[4].split()) == "2026-01-05 SBER TQBR 1m differs volume 1,000 900"
-    found = json.loads(told(monkeypatch, capsys, api, "quality", "--json", "--state", "not provable")[1])
+    found = json.loads(told(monkeypatch, capsys, embedded, "quality", "--json", "--state", "not provable")[1])
     assert found["volume_gaps"] == []
 
 
-def test_a_page_of_the_functions_needs_no_delta(api: Api, tmp_path: Path) -> None:
+def test_a_page_of_the_functions_needs_no_delta(embedded: Api, tmp_path: Path) -> None:
     """What a process that serves the functions has loaded holds no reader of Delta and no Arrow."""
-    maps = Path(f"/proc/{api.process_id}/maps")
+    maps = Path(f"/proc/{embedded.process_id}/maps")
     if not maps.exists():
         pytest.skip("there is no /proc here")
-    assert ask(api, "GET", "/v1/quarantine")[0] == 200
+    assert ask(embedded, "GET", "/v1/quarantine")[0] == 200
     assert not any(name in maps.read_text() for name in ("pyarrow", "deltalake", "polars"))

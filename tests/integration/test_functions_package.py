@@ -33,7 +33,7 @@ from infra.aws.package import (
     wrong_sizes,
 )
 from infra.aws.policies import OBJECTS
-from infra.aws.third_party import install_into, python_version, third_party
+from infra.aws.third_party import install_into, python_version
 from infra.installing.environment import base_python
 from lakehouse.database.connection import connect
 from lakehouse.jobs import claiming, queue
@@ -60,14 +60,6 @@ HEALTH = {
     "isBase64Encoded": False,
     "stageVariables": None,
 }
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the package, made of packages that the cache keeps."""
-    made = tmp_path_factory.mktemp("package") / "functions.zip"
-    make_package(made, third_party(python_version()))
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,158 @@
+"""The functions deployed on LocalStack as they are on AWS: a stack of stores, the package, and `chalice deploy`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from infra.aws.deployment import prepare
+from infra.aws.package import stage
+from infra.aws.refusals import deployed_api, put_refusals
+from infra.installing.environment import ROOT, script
+from infra.localstack.server import LocalStackServer
+from lakehouse.database.connection import connect
+from lakehouse.settings import Names
+
+ACCOUNT = "000000000000"
+NAMES = Names("ours-bronze", "ours")
+STAGE = "localstack"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """
+    The functions on a LocalStack.
+
+    Attributes:
+        api_id: What API Gateway calls the API.
+        dsn: The database of the functions, for its owner.
+        template: The name of one with all migrations.
+    """
+
+    server: LocalStackServer
+    api_id: str
+    dsn: str
+    template: str
+
+    @property
+    def host(self) -> str:
+        """The name under which the gateway knows the API; its paths begin with /api."""
+        return f"{self.api_id}.execute-api.localhost.localstack.cloud:{self.server.port}"
+
+    def empty(self) -> None:
+        """Make the database anew: what was open breaks, as when a server is restarted."""
+        new_database(self.dsn, self.template)
+
+    def set_awake(self, awake: bool) -> None:
+        """Let queues and schedules wake their functions, or not; return when it is so."""
+        functions, rules = self.client("lambda"), self.client("events")
+        switch = rules.enable_rule if awake else rules.disable_rule
+        for rule in rules.list_rules()["Rules"]:
+            switch(Name=rule["Name"])
+        mappings = [each["UUID"] for each in functions.list_event_source_mappings()["EventSourceMappings"]]
+        for mapping in mappings:
+            functions.update_event_source_mapping(UUID=mapping, Enabled=awake)
+        wanted = "Enabled" if awake else "Disabled"
+        wait_until(lambda: all(functions.get_event_source_mapping(UUID=each)["State"] == wanted for each in mappings))
+
+    def client(self, service: str) -> Any:
+        return client_of(self.server, service)
+
+    def logged(self) -> bytes:
+        """Return what the functions wrote into their logs."""
+        return b"".join(file.read_bytes() for file in (self.server.folder / "tmp").glob("lambda-*.log"))
+
+
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 60) -> None:
+    """Return when it is so."""
+    until = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < until, f"not so after {timeout_s:g} s"
+        time.sleep(0.1)
+
+
+def client_of(server: LocalStackServer, service: str) -> Any:
+    """Return a client of one of the server's services."""
+    return botocore.session.get_session().create_client(
+        service,
+        endpoint_url=server.endpoint,
+        region_name=server.region,
+        aws_access_key_id=server.access_key_id,
+        aws_secret_access_key=server.secret_access_key,
+    )
+
+
+def deploy(server: LocalStackServer, dsn: str, template: str, iss_url: str, archive: Path, folder: Path) -> Deployed:
+    """Deploy the package *archive*, over an empty database, in the steps of docs/aws.md."""
+    new_database(dsn, template)
+    make_stores(server)
+    stage(archive, folder / "project")
+    environ = {
+        "LAKEHOUSE_DATABASE_URL": user_dsn(dsn),
+        "LAKEHOUSE_BRONZE_URL": f"s3://{NAMES.bucket}",
+        "LAKEHOUSE_QUEUE_PREFIX": NAMES.queue_prefix,
+        "LAKEHOUSE_ISS_URL": iss_url,
+        "LAKEHOUSE_S3_ENDPOINT": server.endpoint,
+        "LAKEHOUSE_SQS_ENDPOINT": server.endpoint,
+        "AWS_ACCOUNT_ID": ACCOUNT,
+        "AWS_REGION": server.region,
+    }
+    prepare(folder / "project", STAGE, environ, folder / "deployed")
+    chalice = script(ROOT / ".venv", "chalice")
+    run([chalice, "--project-dir", folder / "project", "deploy", "--stage", STAGE], server, folder)
+    api_id = deployed_api(folder / "project", STAGE)
+    put_refusals(client_of(server, "apigateway"), api_id)
+    return Deployed(server, api_id, dsn, template)
+
+
+def run(command: Sequence[str | Path], server: LocalStackServer, home: Path) -> None:
+    """Run a program of AWS that asks the server, and nobody else."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "AWS_ENDPOINT_URL": server.endpoint,
+        "AWS_DEFAULT_REGION": server.region,
+        "AWS_ACCESS_KEY_ID": server.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": server.secret_access_key,
+    }
+    ran = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def make_stores(server: LocalStackServer) -> None:
+    """Make the bucket and the queues."""
+    client = client_of(server, "cloudformation")
+    parameters = {"BucketName": NAMES.bucket, "QueuePrefix": NAMES.queue_prefix}
+    client.create_stack(
+        StackName=NAMES.queue_prefix,
+        TemplateBody=(ROOT / "infra" / "aws" / "stores.json").read_text(encoding="utf-8"),
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+    )
+    client.get_waiter("stack_create_complete").wait(StackName=NAMES.queue_prefix, WaiterConfig={"Delay": 1})
+
+
+def new_database(dsn: str, template: str) -> None:
+    """Make the database at *dsn* a copy of *template*, whatever it was."""
+    name = sql.Identifier(str(conninfo_to_dict(dsn)["dbname"]))
+    with connect(make_conninfo(dsn, dbname="postgres")) as conn:
+        conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(template)))
+
+
+def user_dsn(dsn: str) -> str:
+    """Return the address of a database for a new user who has the rights of the role of the app, and no more."""
+    user, password = f"functions_{uuid.uuid4().hex}", uuid.uuid4().hex
+    make = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE lakehouse_app")
+    with connect(dsn) as conn:
+        conn.execute(make.format(sql.Identifier(user), sql.Literal(password)))
+    return make_conninfo(dsn, user=user, password=password)
