@@ -17,15 +17,16 @@ _START = 'import("/static/{script}.js").then((page) => page.{mount}(element));'
 
 def header() -> gr.HTML:
     """Put the head that all pages share."""
-    return _mounted("header.html", "shell", "mountHeader")
+    return mounted("header.html", "shell", "mountHeader")
 
 
 def market() -> gr.HTML:
     """Put the Market page."""
-    return _mounted("market.html", "market", "mountMarket")
+    return mounted("market.html", "market", "mountMarket")
 
 
-def _mounted(file: str, script: str, mount: str) -> gr.HTML:
+def mounted(file: str, script: str, mount: str) -> gr.HTML:
+    """Put the HTML in static/*file*, with *mount* of static/*script*.js to start it."""
     return gr.HTML(
         (_STATIC / file).read_text(encoding="utf-8"),
         js_on_load=_START.format(script=script, mount=mount),

@@ -25,6 +25,7 @@ from gradio_app.ingest import ingest
 from gradio_app.market import header, market
 from gradio_app.quality import quality
 from gradio_app.session import Pool
+from gradio_app.sql import schema, sql
 from gradio_app.theme import HEAD, theme
 from lakehouse.access.roles import Role
 from lakehouse.database.connection import pool as open_pool
@@ -34,7 +35,13 @@ from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.settings import Settings, load_settings
 
 _STATIC = Path(__file__).parent / "static"
-ROLE_BY_PAGE = {"/": Role.VIEWER, "/ingest": Role.ADMIN, "/quality": Role.ADMIN}
+ROLE_BY_PAGE = {
+    "/": Role.VIEWER,
+    "/sql": Role.ANALYST,
+    "/schema": Role.VIEWER,
+    "/ingest": Role.ADMIN,
+    "/quality": Role.ADMIN,
+}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -84,6 +91,12 @@ def pages(pool: Pool) -> gr.Blocks:
     with blocks:
         header()
         market()
+    with blocks.route("SQL", "/sql"):
+        header()
+        sql()
+    with blocks.route("Schema", "/schema"):
+        header()
+        schema()
     with blocks.route("Ingest", "/ingest"):
         header()
         ingest(blocks, pool)

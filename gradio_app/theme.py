@@ -12,6 +12,7 @@ _MONO = ("ui-monospace", "SF Mono", "Cascadia Mono", "Liberation Mono", "DejaVu 
 HEAD = """
 <link rel="stylesheet" href="/static/tokens.css">
 <link rel="stylesheet" href="/static/app.css">
+<link rel="stylesheet" href="/static/sql.css">
 <script src="/static/theme.js"></script>
 <script src="/static/lightweight-charts.js" defer></script>
 """

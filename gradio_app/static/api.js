@@ -11,8 +11,17 @@ export class ApiError extends Error {
 /** Return the JSON document at `path`; leave for the login page when the session is over. */
 export async function getJson(path, parameters = {}, signal = undefined) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value != null && value !== ""));
-  const answer = await fetch(query.size ? `${path}?${query}` : path, { signal, credentials: "same-origin" });
-  if (answer.ok) return answer.json();
+  return documentOf(await fetch(query.size ? `${path}?${query}` : path, { signal, credentials: "same-origin" }));
+}
+
+/** Send a JSON document to `path` and return the one answered; `reviver` is JSON.parse's. */
+export async function postJson(path, document, reviver = undefined) {
+  const headers = { "Content-Type": "application/json" };
+  return documentOf(await fetch(path, { method: "POST", headers, body: JSON.stringify(document), credentials: "same-origin" }), reviver);
+}
+
+async function documentOf(answer, reviver) {
+  if (answer.ok) return reviver ? JSON.parse(await answer.text(), reviver) : answer.json();
   if (answer.status === 401) {
     location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   }

@@ -1,4 +1,4 @@
-// The candles shown, as a file.
+// What is shown, as a file.
 import { Candles, isoDate } from "./candles.js";
 
 const ROWS_AT_ONCE = 20000; // then the page gets its turn
@@ -19,8 +19,13 @@ export async function downloadCsv(candles, name) {
     parts.push(rows.join(""));
     await new Promise((resume) => setTimeout(resume));
   }
+  saveText(parts, name);
+}
+
+/** Give the browser `text` (or its parts) as a CSV file called `name`. */
+export function saveText(text, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob(parts, { type: "text/csv" }));
+  link.href = URL.createObjectURL(new Blob([text].flat(), { type: "text/csv" }));
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);

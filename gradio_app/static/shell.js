@@ -3,6 +3,8 @@ import { getJson } from "./api.js";
 
 const PAGES = [
   { path: "/", name: "Market", roles: ["viewer", "analyst", "admin"] },
+  { path: "/sql", name: "SQL", roles: ["analyst", "admin"] },
+  { path: "/schema", name: "Schema", roles: ["viewer", "analyst", "admin"] },
   { path: "/ingest", name: "Ingest", roles: ["admin"] },
   { path: "/quality", name: "Quality", roles: ["admin"] },
 ];

@@ -1,0 +1,216 @@
+"""The pages SQL and Schema, as an analyst uses them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+import gradio_app
+from lakehouse.market.candle import CANDLES
+from lakehouse.serving.lake_views import TABLES
+from tests.browser.running import Platform
+from tests.sql_lake import FIRST, SECOND, candle, write
+
+pytestmark = [pytest.mark.browser, pytest.mark.postgres]
+EXAMPLES = json.loads((Path(gradio_app.__file__).parent / "static" / "sql_examples.json").read_text(encoding="utf-8"))
+ENDLESS = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range * b.range % 7 = 3"
+
+
+@pytest.fixture(scope="module")
+def silver(platform: Platform, open_folder: Path) -> None:
+    """A candle of SBER that was revised: the table's version 0 has the first of its values."""
+    assert platform.url
+    write(open_folder / "pages", CANDLES, [candle("SBER", 300.0, FIRST)])
+    write(open_folder / "pages", CANDLES, [candle("SBER", 300.0, FIRST, SECOND), candle("SBER", 301.5, SECOND)])
+
+
+@pytest.fixture
+def sql(silver: None, log_in: Callable[..., Page]) -> Page:
+    """The page, ready for an analyst."""
+    page = log_in("analyst", "/sql")
+    page.wait_for_function("window.lakehouseSql?.state === 'ready'")
+    return page
+
+
+def type_in(page: Page, statement: str) -> None:
+    page.click(".cm-content")
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(statement)
+
+
+def run(page: Page, statement: str, state: str = "shown") -> str:
+    """Type a statement, run it by the keyboard, wait; return what the page says."""
+    type_in(page, statement)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("['shown', 'error'].includes(window.lakehouseSql.state)")
+    assert page.evaluate("window.lakehouseSql.state") == state, page.inner_text(".lh-sql-main")
+    return page.inner_text("#lh-sql-error" if state == "error" else "#lh-sql-status")
+
+
+def cells(page: Page) -> list[list[str]]:
+    rows = page.locator("#lh-grid tbody tr:not(.lh-gap)")
+    return [row.split("\t")[1:] for row in rows.all_inner_texts()]
+
+
+def test_a_viewer_has_the_schema_but_no_sql(log_in: Callable[..., Page]) -> None:
+    """The page is not offered and not given, and a statement is refused on the server."""
+    page = log_in("viewer")
+    assert page.inner_text(".lh-header nav").split() == ["Market", "Schema"]
+    assert page.request.get("/sql").status == 403
+    assert page.request.post("/api/v1/sql", data={"statement": "SELECT 1"}).status == 403
+    assert page.request.get("/schema").status == 200
+
+
+def test_rows_are_shown_with_their_types(sql: Page) -> None:
+    """Numbers stand right, NULL is not empty, whole numbers are exact, and text is text whatever it holds."""
+    said = run(
+        sql,
+        "SELECT 9007199254740993 AS big, 1.5::DOUBLE AS price, NULL::VARCHAR AS nothing, known_from,"
+        " '<img src=x onerror=alert(1)>' AS text, [1, 2] AS list FROM candles",
+    )
+    assert said.startswith("1 row in ")
+    shown = ["9007199254740993", "1.5", "NULL", "2024-03-07 00:00:00", "<img src=x onerror=alert(1)>", "[1,2]"]
+    assert cells(sql) == [shown]
+    head = sql.locator("#lh-grid th").all_inner_texts()
+    assert head[1:3] == ["big\nlong", "price\ndouble"]
+    assert head[4:6] == ["known_from\ntimestamp, UTC", "text\nstring"]
+    assert sql.locator("#lh-grid td.lh-number").all_inner_texts() == shown[:2]
+    assert sql.locator("#lh-grid td.lh-number").first.evaluate("cell => getComputedStyle(cell).textAlign") == "right"
+
+
+def test_ten_thousand_rows_scroll(sql: Page) -> None:
+    """Only what is in sight is in the document; the last row is where it belongs; a reached limit is said."""
+    sql.select_option("#lh-limit", "10000")
+    assert run(sql, "SELECT range AS n, range * 2 AS twice FROM range(50000)").startswith("10,000 rows in ")
+    assert sql.inner_text("#lh-reached") == "there are more than 10,000 rows: only these are shown"
+    assert cells(sql)[0] == ["0", "0"]
+    sql.evaluate("document.querySelector('#lh-grid').scrollTo(0, 1e9)")
+    expect(sql.locator("#lh-grid tbody tr[aria-rowindex='10001']")).to_be_visible()
+    assert cells(sql)[-1] == ["9999", "19998"]
+    assert sql.locator("#lh-grid tbody tr").count() < 100
+
+
+def test_csv_holds_the_rows_shown(sql: Page) -> None:
+    """With a head, as the platform's own CSV has them."""
+    run(sql, "SELECT 'a \"b\", я' AS text, NULL AS nothing, 9007199254740993 AS big UNION ALL SELECT 'c', 1, 2")
+    with sql.expect_download() as download:
+        sql.click("#lh-sql-csv")
+    rows = list(csv.reader(Path(download.value.path()).read_text(encoding="utf-8").splitlines()))
+    assert rows == [["text", "nothing", "big"], ['a "b", я', "", "9007199254740993"], ["c", "1", "2"]]
+
+
+def test_an_error_points_at_its_place(sql: Page) -> None:
+    """The message names line and column, and there the cursor stands and the word is marked until one types on."""
+    said = run(sql, "SELECT 'я🙂',\n  clos FROM candles", "error")
+    assert said.startswith('line 2, column 3: Referenced column "clos" not found')
+    assert sql.evaluate("window.lakehouseSql.marked") == "clos"
+    assert sql.evaluate("CSS.highlights.get('lh-sql-error').values().next().value.toString()") == "clos"
+    assert sql.locator("#lh-grid table").count() == 0
+    sql.keyboard.type("e")
+    assert sql.evaluate("window.lakehouseSql.text") == "SELECT 'я🙂',\n  eclos FROM candles"
+    assert sql.evaluate("CSS.highlights.has('lh-sql-error')") is False
+    assert run(sql, "DELETE FROM candles", "error").startswith("DELETE is refused: a single SELECT")
+
+
+def test_a_click_on_the_schema_writes_the_name(sql: Page) -> None:
+    """Tables and columns are found by a part of their name and go to where the cursor is."""
+    type_in(sql, "SELECT")
+    sql.fill("#lh-find-column", "rsi_")
+    assert sql.locator("#lh-tables summary span:visible").all_inner_texts() == ["gold.fact_candle"]
+    assert sql.locator("#lh-tables li:visible small").all_inner_texts() == ["double, 0-100"]
+    sql.click("#lh-tables li button:has-text('rsi_14')")
+    sql.keyboard.insert_text(" FROM")
+    sql.click("#lh-tables summary button:visible")
+    assert sql.evaluate("window.lakehouseSql.text") == "SELECT rsi_14 FROM gold.fact_candle"
+
+
+def test_every_example_runs(sql: Page) -> None:
+    """What the page offers to begin with is right; a click takes it, and one may run it."""
+    for number, example in enumerate(EXAMPLES):
+        sql.click("[data-choice=side] button[value=examples]")
+        sql.locator("#lh-examples button").nth(number).click()
+        assert sql.evaluate("window.lakehouseSql.text") == example["statement"]
+        sql.click("#lh-run")
+        sql.wait_for_function("['shown', 'error'].includes(window.lakehouseSql.state)")
+        assert sql.evaluate("window.lakehouseSql.state") == "shown", sql.inner_text("#lh-sql-error")
+
+
+def test_former_states_are_read(sql: Page) -> None:
+    """A version or a time in the field reads the table as it was; what cannot be is said."""
+    statement = "SELECT close FROM candles"
+    for at, closes in (("0", [["300"]]), ("2999-01-01", [["301.5"]]), ("", [["301.5"]])):
+        sql.fill("#lh-at", at)
+        said = run(sql, statement)
+        assert (cells(sql), f"as of {at}" in said) == (closes, at != "")
+    sql.fill("#lh-at", "lately")
+    assert run(sql, statement, "error").startswith("'lately' is neither a version such as 12 nor a time")
+
+
+def test_what_was_run_is_kept_in_the_browser(sql: Page) -> None:
+    """Newest first, each once, after a reload too, until one forgets it."""
+    for statement in ("SELECT 1", "SELECT 2", "SELECT 1"):
+        run(sql, statement)
+    sql.reload()
+    sql.wait_for_function("window.lakehouseSql?.state === 'ready'")
+    assert sql.evaluate("window.lakehouseSql.text") == "SELECT 1"
+    sql.click("[data-choice=side] button[value=history]")
+    assert sql.locator("#lh-history code").all_inner_texts() == ["SELECT 1", "SELECT 2"]
+    sql.click("#lh-forget")
+    assert sql.inner_text("#lh-history") == "Nothing was run yet."
+
+
+def test_stop_stops(sql: Page, platform: Platform) -> None:
+    """An endless statement is ended on the server, and the page goes on."""
+    type_in(sql, ENDLESS)
+    sql.click("#lh-run")
+    expect(sql.locator("#lh-sql-status")).to_contain_text("Running… 1.")
+    sql.click("#lh-stop")
+    expect(sql.locator("#lh-sql-status")).to_have_text("the statement was stopped")
+    outcomes = platform.query("SELECT outcome FROM lake.audit WHERE detail->>'statement' = %s", ENDLESS)
+    assert outcomes[-1] == ("stopped",)
+    run(sql, "SELECT 1")
+
+
+@pytest.mark.parametrize("path", ["/sql", "/schema"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_pages_fit(silver: None, log_in: Callable[..., Page], path: str, width: int, theme: str) -> None:
+    """Nothing is cut off or overflows on a laptop or a telephone, in both themes."""
+    page = log_in("analyst", path)
+    page.set_viewport_size({"width": width, "height": 800})
+    page.evaluate("theme => window.lakehouseTheme.choose(theme)", theme)
+    if path == "/sql":
+        page.wait_for_function("window.lakehouseSql?.state === 'ready'")
+        run(page, "SELECT * FROM gold.fact_candle LIMIT 100")
+        box = page.locator(".cm-editor").bounding_box()
+        assert box is not None
+        assert box["height"] > 150
+    else:
+        page.wait_for_selector("#lh-schema-tables table")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+
+
+def test_the_schema_page_says_every_column(log_in: Callable[..., Page]) -> None:
+    """Type, unit and meaning of each stand there; a search leaves what has it at the beginning of a word."""
+    page = log_in("viewer", "/schema")
+    page.wait_for_selector("#lh-schema-tables table")
+    shown = {
+        section.get_attribute("id"): [row.split("\t") for row in section.locator("tbody tr").all_inner_texts()]
+        for section in page.locator("#lh-schema-tables section").all()
+    }
+    assert list(shown) == [table.name for table in TABLES]
+    for table in TABLES:
+        for column, row in zip(table.columns, shown[table.name], strict=True):
+            assert row[:3] == [column.name, column.type, column.unit]
+            assert row[4].startswith(column.meaning)
+    page.fill("#lh-find", "rsi")
+    assert page.locator("#lh-schema-tables section:visible h2").all_inner_texts() == ["gold.fact_candle"]
+    assert page.locator("#lh-schema-tables tr:visible td:first-child").all_inner_texts() == ["rsi_14"]
+    page.fill("#lh-find", "no such thing")
+    assert page.inner_text("#lh-none") == "Nothing has this in its name, type, unit or meaning."
