@@ -24,7 +24,8 @@ from lakehouse.access import audit, sessions
 from lakehouse.access.roles import Role
 from lakehouse.database import breaker
 from lakehouse.database.outage import why_away
-from lakehouse.jobs import events, queue, retrying
+from lakehouse.jobs import events, queue, redriving, retrying
+from lakehouse.jobs import schedules as timetable
 from lakehouse.jobs.conservation import conservation, verdict
 from lakehouse.market.errors import BadInput
 from lakehouse.serving import queries
@@ -95,7 +96,7 @@ def ingest() -> Response:
         request = queue.IngestRequest.parse(document(asked().raw_body))
         job_id = queue.submit_ingest(conn, request, user.name)
         detail = {**request.model_dump(mode="json", by_alias=True), "job_id": job_id}
-        target = " ".join(request.instruments)[:200]
+        target = " ".join(request.instruments)[:200] or "all held"
         audit.record(conn, user, "ingest", target, detail, "queued", address_of(asked()))
     context.wake()
     return answer({"job_id": job_id}, 202)
@@ -109,7 +110,8 @@ def jobs() -> Response:
         no_others(asked(), "limit")
         limit = integer_of(asked(), "limit", 50, 1, 500)
         paused = breaker.state(conn).paused
-        return answer({"jobs": [_shown(job) for job in queue.jobs(conn, limit)], "paused": paused})
+        found = [_shown(job) for job in queue.jobs(conn, limit)]
+        return answer({"jobs": found, "paused": paused, "dead_letters": redriving.count_dead(conn)})
 
 
 @app.route("/v1/jobs/{job_id}")
@@ -159,13 +161,23 @@ def retry(job_id: str) -> Response:
     return answer({"job_id": int(job_id), "state": "running"}, 202)
 
 
+@app.route("/v1/jobs/redrive", methods=["POST"])
+@refusing
+def redrive() -> Response:
+    with context.pool().connection() as conn:
+        user = user_with(conn, asked(), Role.ADMIN, "redrive")
+        done = redriving.redrive(conn, context.wakes())
+        audit.record(conn, user, "redrive", str(done)[:200], {"jobs": done.jobs}, "queued", address_of(asked()))
+    return answer(vars(done), 202)
+
+
 @app.route("/v1/schedules")
 @refusing
 def read_schedules() -> Response:
     with context.pool().connection() as conn:
         user_with(conn, asked(), Role.ANALYST)
         no_others(asked())
-        return answer({"schedules": schedules.overview(conn)})
+        return answer({"schedules": timetable.overview(conn)})
 
 
 @app.route("/v1/schedules/{name}", methods=["PUT"])
@@ -175,7 +187,7 @@ def change_schedule(name: str) -> Response:
         user = user_with(conn, asked(), Role.ADMIN, "schedule")
         changed = schedules.change(conn, name, document(asked().raw_body), user)
         audit.record(conn, user, "schedule", name, changed, "done", address_of(asked()))
-        return answer(next(each for each in schedules.overview(conn) if each["name"] == name))
+        return answer(next(each for each in timetable.overview(conn) if each["name"] == name))
 
 
 @app.route("/v1/quarantine")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import urllib.request
-from collections.abc import Sequence
 from typing import Any
 
 from psycopg import Connection
@@ -50,11 +49,6 @@ def clock_time(conn: Connection[Any]) -> dt.datetime | None:
             return to_utc(dt.datetime.fromisoformat(json.load(answer)["now"]))
     except OSError:
         return None
-
-
-def overview(conn: Connection[Any]) -> Sequence[dict[str, Any]]:
-    """Return all schedules with their last run and when they are due next."""
-    return schedules.overview(conn, clock_time(conn) or dt.datetime.now(dt.UTC))
 
 
 def change(conn: Connection[Any], name: str, wanted: dict[str, Any], user: User) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from lakehouse.cli.demo import demo
 from lakehouse.cli.jobs import ingest, jobs
 from lakehouse.cli.platform import rebuild, simulator, up
 from lakehouse.cli.quality import quality, quarantine
+from lakehouse.cli.schedules import schedules
 from lakehouse.cli.sql import sql
 from lakehouse.cli.users import users
 from lakehouse.logs import configure_logs
@@ -24,7 +25,7 @@ def lakehouse() -> None:
     configure_logs("error")
 
 
-for command in (demo, up, ingest, jobs, sql, quarantine, quality, users, simulator, rebuild):
+for command in (demo, up, ingest, jobs, schedules, sql, quarantine, quality, users, simulator, rebuild):
     lakehouse.add_command(command)
 
 

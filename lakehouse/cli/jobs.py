@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from psycopg import Connection
 from rich.console import Console
 from rich.table import Table
@@ -19,8 +20,9 @@ from lakehouse.access import audit
 from lakehouse.cli.options import data_option, operator
 from lakehouse.database import breaker
 from lakehouse.database.connection import connect
-from lakehouse.jobs import pausing, queue, retrying
+from lakehouse.jobs import pausing, queue, redriving, retrying
 from lakehouse.jobs.conservation import conservation, verdict
+from lakehouse.jobs.waking import Wakes
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.settings import load_settings
@@ -31,7 +33,8 @@ JOB_ID = click.IntRange(1, 2**63 - 1)
 
 
 @click.command()
-@click.argument("secids", nargs=-1, required=True, metavar="SECID...")
+@click.argument("secids", nargs=-1, metavar="SECID...")
+@click.option("--held", is_flag=True, help="Bring all that is held up to date, and nothing else (no SECID).")
 @click.option(
     "--timeframe",
     "timeframes",
@@ -47,6 +50,7 @@ JOB_ID = click.IntRange(1, 2**63 - 1)
 @data_option
 def ingest(
     secids: Sequence[str],
+    held: bool,
     timeframes: Sequence[str],
     from_: dt.datetime | None,
     till: dt.datetime | None,
@@ -60,18 +64,23 @@ def ingest(
     SECID stands for its primary board. SECID@BOARD reads another one: its candles are in silver.candles (lakehouse
     sql), while charts and the API show the primary board.
     """
-    document = {
+    if not secids and not held:
+        raise click.UsageError("say which SECID, or --held for all that is held")
+    document: dict[str, Any] = {
         "instruments": list(secids),
         "timeframes": list(timeframes),
         "from": from_.date() if from_ else None,
         "till": till.date() if till else None,
         "reread": reread,
     }
+    if held:
+        is_given = click.get_current_context().get_parameter_source("timeframes") != ParameterSource.DEFAULT
+        document |= {"held": True, "timeframes": list(timeframes) if is_given else []}
     request = queue.IngestRequest.parse(document)
     with connected(data) as conn:
         user = operator()
         job_id = queue.submit_ingest(conn, request, user.name)
-        audit.record(conn, user, "ingest", " ".join(secids)[:200], {"job_id": job_id}, "queued", "")
+        audit.record(conn, user, "ingest", " ".join(secids)[:200] or "all held", {"job_id": job_id}, "queued", "")
         click.echo(f"job {job_id} is queued", err=True)
         if wait:
             found = _until_over(conn, job_id)
@@ -89,6 +98,8 @@ def jobs(context: click.Context, data: Path | None, as_json: bool) -> None:
         with connected(data) as conn:
             if (exchange := breaker.state(conn)).is_open:
                 click.echo(exchange, err=as_json)
+            if dead := redriving.count_dead(conn):
+                click.echo(f"dead letters: {dead}; see and put them back: lakehouse jobs redrive", err=as_json)
             _print_jobs(queue.jobs(conn), as_json)
 
 
@@ -131,6 +142,23 @@ def retry(data: Path | None, job_id: int | None, failed: bool) -> None:
         retried = retrying.retry_failed(conn, job_id)
         audit.record(conn, operator(), "retry", f"jobs {retried}", {}, "queued", "")
     click.echo(f"queued again: {', '.join(map(str, retried)) or 'nothing, as nothing had failed'}")
+
+
+@jobs.command()
+@click.option("--dry-run", is_flag=True, help="Only show what was given up.")
+@click.pass_obj
+def redrive(data: Path | None, dry_run: bool) -> None:
+    """Put back what was given up in the queue (dead letters), in PostgreSQL and, where functions run, in SQS."""
+    with connected(data) as conn:
+        for letter in redriving.dead_letters(conn):
+            click.echo(letter)
+        if dry_run:
+            return
+        settings = load_settings()
+        wakes = Wakes(settings.queue_prefix, settings.sqs_endpoint) if settings.queue_prefix else None
+        done = redriving.redrive(conn, wakes)
+        audit.record(conn, operator(), "redrive", str(done)[:200], {"jobs": done.jobs}, "queued", "")
+    click.echo(done)
 
 
 @jobs.command()
@@ -184,11 +212,11 @@ def _print_jobs(found: Sequence[queue.Job], as_json: bool) -> None:
         click.echo(json.dumps([vars(job) for job in found], default=plain, ensure_ascii=False))
         return
     table = Table(box=None)
-    for name in ("job", "state", "by", "windows", "failed", "pages", "rows", "created", "error"):
+    for name in ("job", "state", "what", "by", "windows", "failed", "pages", "rows", "created", "error"):
         table.add_column(name)
     for job in found:
         done = f"{job.windows_done}/{job.windows_total}"
-        cells = (job.job_id, job.state, job.requested_by, done, job.windows_failed, job.pages, job.rows)
+        cells = (job.job_id, job.state, job.asked, job.requested_by, done, job.windows_failed, job.pages, job.rows)
         table.add_row(*map(str, cells), f"{job.created_at:%Y-%m-%d %H:%M:%S}", (job.why_failed or "")[:80])
     Console().print(table)
 

@@ -26,16 +26,25 @@ def retry_failed(conn: Connection[Any], job_id: int | None = None) -> list[int]:
         found = conn.execute(_FAILED, {"job_id": job_id}).fetchall()
         for owner, window_ids, secids, is_unplanned, is_unpublished, _ in found:
             _resume(conn, owner, window_ids, secids)
+            conn.execute(_BURY_JOBS, (owner,))
             if secids or is_unplanned:
                 enqueue(conn, "ingest", {"job_id": owner})
             if is_unpublished:
                 enqueue(conn, "merge", {}, only_one=True)
+                conn.execute(_BURY_SHARED)
             for first in range(0, len(window_ids), BATCH):
                 enqueue(conn, "fetch", {"job_id": owner, "window_ids": window_ids[first : first + BATCH]})
         settle(conn, [row[0] for row in found])  # nothing may be left to do: what was given up was done after all
     return [row[0] for row in found]
 
 
+# Dead letters that what is queued anew stands for
+_BURY_JOBS: LiteralString = (
+    "DELETE FROM procrastinate_jobs WHERE status = 'failed' AND (args ->> 'job_id')::bigint = %s"
+)
+_BURY_SHARED: LiteralString = (
+    "DELETE FROM procrastinate_jobs WHERE status = 'failed' AND task_name IN ('merge', 'publish')"
+)
 _FAILED: LiteralString = """
     SELECT * FROM (
         SELECT j.job_id,

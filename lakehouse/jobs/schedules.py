@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -123,6 +123,7 @@ def run_due(conn: Connection[Any], now: dt.datetime) -> list[str]:
     Whoever calls this, and however often, each time that was due is queued once; of several that were missed, the last.
     A clock that goes back runs nothing again.
     """
+    conn.execute("UPDATE lake.schedule_clock SET shown_at = %s", (now,))
     return [each.name for each in schedules(conn) if _run_if_due(conn, each.name, now)]
 
 
@@ -235,8 +236,14 @@ def _parsed_weekday(before: Schedule, text: str) -> int:
     return names.index(text.strip().lower()) + 1
 
 
-def describe(each: Schedule, run: Run | None, now: dt.datetime) -> dict[str, Any]:
-    """Return what people and programs see of a schedule; instants in UTC, *at* in Moscow time."""
+def overview(conn: Connection[Any]) -> list[dict[str, Any]]:
+    """Return what people and programs see of all schedules; instants in UTC, *at* in Moscow time."""
+    row = conn.execute("SELECT coalesce(shown_at, now()) FROM lake.schedule_clock").fetchone()
+    now, runs = (row[0] if row else dt.datetime.now(dt.UTC)), last_runs(conn)
+    return [_described(each, runs.get(each.name), now) for each in schedules(conn)]
+
+
+def _described(each: Schedule, run: Run | None, now: dt.datetime) -> dict[str, Any]:
     return {
         "name": each.name,
         "does": MEANING[each.name],
@@ -252,9 +259,3 @@ def describe(each: Schedule, run: Run | None, now: dt.datetime) -> dict[str, Any
         "last_has_failed": bool(run and run.has_failed),
         "last_job_id": run.job_id if run else None,
     }
-
-
-def overview(conn: Connection[Any], now: dt.datetime) -> Sequence[dict[str, Any]]:
-    """Return all schedules as `describe` does; *now* is the time of the clock that runs them."""
-    runs = last_runs(conn)
-    return [describe(each, runs.get(each.name), now) for each in schedules(conn)]

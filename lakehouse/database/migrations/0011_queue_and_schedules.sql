@@ -47,5 +47,12 @@ CREATE TABLE lake.schedule_run (
     PRIMARY KEY (name, due_at)
 );
 
+-- The clock that runs the schedules, as it was read last: a simulator has its own.
+CREATE TABLE lake.schedule_clock (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    shown_at timestamptz
+);
+INSERT INTO lake.schedule_clock DEFAULT VALUES;
+
 GRANT SELECT, INSERT, UPDATE, DELETE ON lake.wake, lake.function_worker, lake.dead_letter, lake.schedule_run TO lakehouse_app;
-GRANT SELECT, UPDATE ON lake.schedule TO lakehouse_app;
+GRANT SELECT, UPDATE ON lake.schedule, lake.schedule_clock TO lakehouse_app;
