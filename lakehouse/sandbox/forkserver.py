@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lakehouse.market.errors import LakehouseError
-from lakehouse.sandbox import landlock, namespaces, seccomp, wire
+from lakehouse.sandbox import landlock, namespaces, seccomp, warm, wire
 
 _READABLE = ("/usr/lib", "/lib", "/lib64", "/usr/lib64", "/usr/share/zoneinfo", "/etc/localtime", "/etc/ld.so.cache")
 _FIRST_UIDS = (1_900_000_000, 62_000)  # nobody's; the second where a container knows 65,536 users only
@@ -32,8 +32,11 @@ def main() -> None:
     null, proc = os.open(os.devnull, os.O_RDWR), os.open("/proc", os.O_PATH)
     os.dup2(null, 0)
     os.dup2(null, 1)
+    warm.up()  # before the namespaces, whose root is read-only: Python keeps what it compiles
+    gc.collect()
+    gc.freeze()
     if "namespaces" in sys.argv[1:]:
-        namespaces.enter(visible())
+        namespaces.enter(readable())
     server = _Server(control, null, proc)
     wire.send(control, {"ready": True})
     with contextlib.suppress(EOFError, ConnectionError):
@@ -47,16 +50,8 @@ def readable() -> list[Path]:
     return [Path(sys.base_prefix) / "lib", *packages, *map(Path, _READABLE)]
 
 
-def visible() -> list[Path]:
-    """Return what the fork server itself needs to see: what a run may read, and this package."""
-    return [*readable(), Path(__file__).parents[1]]
-
-
 class _Server:
     def __init__(self, control: socket.socket, null: int, proc: int) -> None:
-        from lakehouse.sandbox import warm  # after the namespaces, which only a process of one thread enters
-
-        warm.up()
         self._control, self._null, self._proc = control, null, proc
         self._ruleset = landlock.readable_only(readable())
         self._filter = seccomp.program()
@@ -65,8 +60,6 @@ class _Server:
         self._children: dict[int, tuple[int, socket.socket]] = {}  # by pidfd
         if (threads := len(os.listdir(os.open("self/task", os.O_RDONLY, dir_fd=proc)))) != 1:
             raise LakehouseError(f"{threads} threads run after loading the libraries; a fork would not take them along")
-        gc.collect()
-        gc.freeze()
 
     def serve(self) -> None:
         waiting = select.poll()

@@ -70,10 +70,15 @@ class Sandbox:
         if self._path is None:
             return _OFF
         try:
-            reason = self._ask({"op": "status"})["why_off"]
+            reason = self.status()["why_off"]
         except (OSError, EOFError, ValueError, LookupError):
             return _AWAY
         return None if reason is None else str(reason)
+
+    def status(self) -> dict[str, Any]:
+        """Return what the runner says of itself (why_off, pid, fork_server); raise OSError if it is away."""
+        answer: dict[str, Any] = self._ask({"op": "status"})
+        return answer
 
     def run(
         self,
@@ -96,10 +101,16 @@ class Sandbox:
         """
         if (reason := self.why_off()) is not None:
             return _without_result("refused", reason)
+        text = code.encode("utf-8", "replace")
+        if len(text) > limits.code_bytes:
+            return _without_result("refused", f"the program is longer than {limits.code_bytes >> 10} KiB: shorten it")
         try:
-            return self._run(code, frames, user, limits, on_place or (lambda _: None))
+            answer, document = self.exchange(text, frames, user, limits, on_place or (lambda _: None))
         except (OSError, EOFError, ValueError):
             return _without_result("died", _CUT_SHORT)
+        if "refused" in answer:
+            return _without_result("refused", str(answer["refused"]))
+        return _outcome(answer["ended"], document, limits)
 
     def stop(self, user: str) -> bool:
         """End the user's run; return whether there was one."""
@@ -108,12 +119,10 @@ class Sandbox:
         except (OSError, EOFError, ValueError, LookupError):
             return False
 
-    def _run(
-        self, code: str, frames: bytes | memoryview, user: str, limits: Limits, on_place: Callable[[int], None]
-    ) -> Outcome:
-        text = code.encode("utf-8", "replace")
-        if len(text) > limits.code_bytes:
-            return _without_result("refused", f"the program is longer than {limits.code_bytes >> 10} KiB: shorten it")
+    def exchange(
+        self, text: bytes, frames: bytes | memoryview, user: str, limits: Limits, on_place: Callable[[int], None]
+    ) -> tuple[dict[str, Any], bytes]:
+        """Return the runner's last answer and, where the run ended, the child's document: hostile bytes."""
         descriptors: list[int] = []
         with self._connected() as sock:
             try:
@@ -125,11 +134,8 @@ class Sandbox:
                 answer, _ = wire.receive(sock)
                 if "place" in answer:
                     on_place(int(answer["place"]))
-                elif "refused" in answer:
-                    return _without_result("refused", str(answer["refused"]))
                 else:
-                    document = wire.exactly(sock, int(answer["bytes"]))
-                    return _outcome(answer["ended"], document, limits)
+                    return answer, wire.exactly(sock, int(answer.get("bytes", 0)))
 
     def _ask(self, request: dict[str, Any]) -> Any:
         with self._connected() as sock:

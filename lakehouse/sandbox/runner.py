@@ -26,7 +26,7 @@ from lakehouse.logs import configure_logs
 from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.sandbox import limits as limits_of_run
 from lakehouse.sandbox import namespaces, probes, selftest, wire
-from lakehouse.sandbox.forkserver import visible
+from lakehouse.sandbox.forkserver import readable
 from lakehouse.sandbox.limits import Limits
 from lakehouse.sandbox.queueing import Busy, Queue, Ticket
 from lakehouse.sandbox.supervision import Ending, Supervision, wait_for
@@ -44,7 +44,7 @@ class Runner:
         command: The fork server's.
     """
 
-    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, command: Sequence[str]) -> None:
         self._command = command
         self._queue = Queue(max(1, (os.cpu_count() or 1) - 1))
         self._server = ForkServer(command)
@@ -77,7 +77,7 @@ class Runner:
                 wire.close(descriptors)
 
     def _start(self) -> str | None:
-        reason = namespaces.why_not(visible())
+        reason = namespaces.why_not(readable())
         if reason is None:
             self._server = ForkServer([*self._command, "namespaces"])
         else:
@@ -170,8 +170,8 @@ def serve(runner: Runner, path: Path) -> None:
                 connection.close()
 
 
-def main() -> int:
-    """Serve until stopped."""
+def main(command: Sequence[str] = COMMAND) -> int:
+    """Serve until stopped; *command* runs the fork server."""
     parser = argparse.ArgumentParser(prog="python -m lakehouse.sandbox.runner", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="where to listen")
     parser.add_argument("--log-level", default="warning")
@@ -179,7 +179,7 @@ def main() -> int:
     configure_logs(arguments.log_level)
     end_with_parent()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    runner = Runner()
+    runner = Runner(command)
     try:
         serve(runner, arguments.socket)
     except OSError as error:

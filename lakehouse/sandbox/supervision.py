@@ -143,7 +143,7 @@ class Supervision:
             return self._cut
         code = os.waitstatus_to_exitcode(int(self._said["status"]))
         by_code: dict[int, Status] = {wire.DONE: "done", wire.OUT_OF_MEMORY: "memory", wire.OUT_OF_CPU: "cpu"}
-        if code in by_code:
+        if code in by_code and (code or self._document):  # who ends well leaves a document
             return by_code[code]
         if code == -signal.SIGXCPU or float(self._said["cpu_s"]) >= self._limits.cpu_s:
             return "cpu"

@@ -16,7 +16,7 @@ from lakehouse.market.errors import LakehouseError
 from lakehouse.sandbox import wire
 from lakehouse.sandbox.limits import Limits
 
-COMMAND = (sys.executable, "-I", "-B", "-X", "utf8", "-m", "lakehouse.sandbox.forkserver")
+COMMAND = (sys.executable, "-I", "-X", "utf8", "-m", "lakehouse.sandbox.forkserver")
 _READY_S = 60.0
 # All that it sees of the environment. One thread each: a fork takes one thread along, and every core has its own run
 _ENVIRONMENT = {
@@ -25,7 +25,6 @@ _ENVIRONMENT = {
     "HOME": "/nonexistent",
     "PATH": "/nonexistent",
     "MPLCONFIGDIR": "/nonexistent",
-    "PYTHONDONTWRITEBYTECODE": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
