@@ -20,6 +20,7 @@ from functions.gateway import Api
 from functions.quality import read_quality, read_quarantine
 from functions.requests import address_of, integer_of, no_others, shown_path, text_of, token_of, user_with
 from functions.sql import read_schema, run_statement, stop_statement
+from functions.uploads import CONTENT_TYPES, accept_upload, list_uploads, take_upload
 from lakehouse.access import audit, sessions
 from lakehouse.access.roles import Role
 from lakehouse.database import breaker
@@ -190,6 +191,28 @@ def change_schedule(name: str) -> Response:
         return answer(next(each for each in timetable.overview(conn) if each["name"] == name))
 
 
+@app.route("/v1/uploads", methods=["POST"], content_types=CONTENT_TYPES)
+@refusing
+def upload() -> Response:
+    with context.pool().connection() as conn:
+        return take_upload(conn, asked(), user_with(conn, asked(), Role.ADMIN, "upload"))
+
+
+@app.route("/v1/uploads", methods=["GET"])
+@refusing
+def uploads() -> Response:
+    with context.pool().connection() as conn:
+        user_with(conn, asked(), Role.ADMIN)
+        return list_uploads(conn, asked())
+
+
+@app.route("/v1/uploads/accept", methods=["POST"])
+@refusing
+def accept() -> Response:
+    with context.pool().connection() as conn:
+        return accept_upload(conn, asked(), user_with(conn, asked(), Role.ADMIN, "accept upload"))
+
+
 @app.route("/v1/quarantine")
 @refusing
 def quarantine() -> Response:
@@ -269,6 +292,12 @@ def tick(event: CloudWatchEvent) -> None:
 def landed(event: S3Event) -> None:
     with context.pool().connection() as conn:
         events.object_landed(conn, context.store(), event.key)
+
+
+@app.on_s3_event(bucket=NAMES.bucket, events=["s3:ObjectCreated:*"], prefix="uploads/")
+def uploaded(event: S3Event) -> None:
+    with context.pool().connection() as conn:
+        events.file_uploaded(conn, context.store(), event.key)
 
 
 def _job(conn: Any, job_id: str) -> queue.Job:

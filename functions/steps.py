@@ -71,7 +71,8 @@ def _increment(time_left_s: TimeLeft, arguments: dict[str, Any]) -> None:
 def _reconcile(time_left_s: TimeLeft, arguments: dict[str, Any]) -> None:
     with context.pool().connection() as conn:
         found = recovery.recover(conn, context.store())
-        told = f"{len(found.recorded)} objects had not been heard of" if found.recorded else "nothing was missed"
+        missed = len(found.recorded) + len(found.uploads)
+        told = f"{missed} objects had not been heard of" if missed else "nothing was missed"
         schedules.finish(conn, arguments, f"{told}; {len(found.lost)} are lost" if found.lost else told)
 
 

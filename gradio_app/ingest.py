@@ -1,4 +1,8 @@
-"""The Ingest page (admins): queue tickers, see the jobs move, look into one, cancel it, retry what failed of it."""
+"""
+The Ingest page (admins): queue tickers, see the jobs move, look into one, cancel it, retry what failed of it.
+
+Saved pages are uploaded there, too (static/uploads.js): the browser sends them to the functions itself.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import gradio as gr
 
 from gradio_app import jobs_table
 from gradio_app.callbacks import require
+from gradio_app.market import mounted
 from gradio_app.session import Pool, address_of
 from lakehouse.access import audit
 from lakehouse.access.roles import Role
@@ -148,6 +153,7 @@ def ingest(blocks: gr.Blocks, pool: Pool) -> None:
                 cancel = gr.Button("Cancel", size="sm", interactive=False, elem_id="lh-cancel")
                 retry = gr.Button("Retry what failed", size="sm", interactive=False, elem_id="lh-retry")
             details = gr.HTML(apply_default_css=False)
+            mounted("uploads.html", "uploads", "mountUploads")
     picked = gr.State(None)
     shown = [jobs, picked, details, cancel, retry]
     _on([submit.click, tickers.submit], desk.submit, fields, [note, *shown])

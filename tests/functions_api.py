@@ -106,6 +106,13 @@ def served_functions(
     migrate(dsn)
     tokens = make_users(dsn)
     port = port or free_port()
+    with functions_process(dsn, folder, port, more) as process_id, connect(dsn) as conn:
+        yield Api(port, dsn, conn, tokens, (folder / "log").read_bytes, process_id)
+
+
+@contextmanager
+def functions_process(dsn: str, folder: Path, port: int, more: Mapping[str, str] | None = None) -> Iterator[int]:
+    """Run the functions, as a process with *more* settings, over a database; give its number."""
     environment = {
         **os.environ,
         **{"LAKEHOUSE_DATABASE_URL": dsn, "LAKEHOUSE_DATA_DIR": str(folder), "LAKEHOUSE_PORT": str(port)},
@@ -113,13 +120,12 @@ def served_functions(
     }
     command = [sys.executable, "-m", "functions.embedded", "api"]
     with (
-        (folder / "log").open("wb") as log,
+        (folder / "log").open("ab") as log,
         subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
     ):
         try:
             wait_for(port, process)
-            with connect(dsn) as conn:
-                yield Api(port, dsn, conn, tokens, (folder / "log").read_bytes, process.pid)
+            yield process.pid
         finally:
             process.terminate()
 

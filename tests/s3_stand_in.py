@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from urllib.parse import unquote, urlparse
+from urllib.parse import parse_qs, unquote, urlparse
+from xml.sax.saxutils import escape
 
 
 class StandIn(ThreadingHTTPServer):
@@ -43,8 +44,17 @@ class _Answers(BaseHTTPRequestHandler):
             self._answer(500 if self.server.is_shaky else 200, b"")
 
     def do_GET(self) -> None:
+        asked = parse_qs(urlparse(self.path).query)
+        if "list-type" in asked:
+            self._answer(
+                200, _listing(sorted(key for key in self.server.objects if key.startswith(asked["prefix"][0])))
+            )
+            return
         body = self.server.objects.get(self._key("s3:GetObject"))
         self._answer(404 if body is None else 200, body or b"")
+
+    def do_HEAD(self) -> None:
+        self._answer(200 if self._key("s3:GetObject") in self.server.objects else 404, b"")
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -64,6 +74,13 @@ class _Answers(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+
+def _listing(keys: list[str]) -> bytes:
+    rest = '<Size>1</Size><LastModified>2024-03-20T12:00:00.000Z</LastModified><ETag>"0"</ETag>'
+    contents = "".join(f"<Contents><Key>{escape(key)}</Key>{rest}</Contents>" for key in keys)
+    said = f"<Name>bucket</Name><KeyCount>{len(keys)}</KeyCount><IsTruncated>false</IsTruncated>{contents}"
+    return f"<ListBucketResult>{said}</ListBucketResult>".encode()
 
 
 @contextmanager

@@ -20,6 +20,13 @@ export async function postJson(path, document, reviver = undefined) {
   return documentOf(await fetch(path, { method: "POST", headers, body: JSON.stringify(document), credentials: "same-origin" }), reviver);
 }
 
+/** Send a file's bytes to `path`; return the document answered. */
+export async function postFile(path, parameters, file) {
+  const headers = { "Content-Type": "application/octet-stream" };
+  const query = new URLSearchParams(parameters);
+  return documentOf(await fetch(`${path}?${query}`, { method: "POST", headers, body: file, credentials: "same-origin" }));
+}
+
 async function documentOf(answer, reviver) {
   if (answer.ok) return reviver ? JSON.parse(await answer.text(), reviver) : answer.json();
   if (answer.status === 401) {

@@ -20,10 +20,14 @@ API = "api_handler"
 # store was lost; planning reads reference tables again. tests/integration/test_functions_package.py holds it to that.
 _LAND = {"s3:GetObject": ("iss", "rejected"), "s3:PutObject": ("iss", "rejected")}
 OBJECTS: Mapping[str, Mapping[str, Sequence[str]]] = {
-    "ingest_step": _LAND,
+    # It also runs the reconciliation, which imports uploads that nobody heard of
+    "ingest_step": {**_LAND, "s3:GetObject": ("iss", "rejected", "uploads")},
     "fetch": _LAND,
     # News of an object that the ledger does not know is not believed: the object is read
     "landed": {"s3:GetObject": ("iss",)},
+    # A file becomes an object; what was lost of the store's answer is looked up
+    "uploaded": {"s3:GetObject": ("iss", "uploads"), "s3:PutObject": ("iss",)},
+    API: {"s3:GetObject": ("iss", "uploads"), "s3:PutObject": ("iss", "uploads")},
 }
 # Looks through the bucket for what was not heard of
 LISTS = frozenset({"ingest_step"})

@@ -1,7 +1,7 @@
 """
-What a crash between store and ledger left: objects that lie in Bronze and are not recorded.
+What lies in the store and nobody heard of: objects that are not recorded, after a crash or lost news, and uploads.
 
-Costs a listing and, for each object not recorded, one read of it.
+Costs a listing (S3: a request for a thousand objects) and, for each object or upload not known, one read of it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import structlog
 from psycopg import Connection
 
 from lakehouse.bronze.ledger import PREFIX, Junk, look_through, record_landed
+from lakehouse.bronze.uploads import import_missed
 from lakehouse.storage.store import Store
 
 log = structlog.get_logger()
@@ -26,11 +27,13 @@ class Reconciled:
         recorded: Objects that the ledger did not know, recorded now.
         junk: Files that are no objects; they are left where they are.
         lost: Objects that the ledger knows and the store does not hold.
+        uploads: Files under uploads/ that nobody had looked at: imported now, or refused.
     """
 
     recorded: list[str] = field(default_factory=list)
     junk: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    uploads: list[str] = field(default_factory=list)
 
 
 def reconcile(conn: Connection, store: Store) -> Reconciled:
@@ -52,6 +55,7 @@ def reconcile(conn: Connection, store: Store) -> Reconciled:
         record_landed(conn, key, trailer)
         found.recorded.append(key)
         log.warning("bronze.object_recorded_late", key=key, rows=trailer.rows)
+    found.uploads = [each.upload_key for each in import_missed(conn, store)]
     found.lost = sorted(_still_known(conn, known - held))
     if found.lost:
         log.error(

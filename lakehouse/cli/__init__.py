@@ -13,6 +13,7 @@ from lakehouse.cli.platform import rebuild, simulator, up
 from lakehouse.cli.quality import quality, quarantine
 from lakehouse.cli.schedules import schedules
 from lakehouse.cli.sql import sql
+from lakehouse.cli.uploads import upload, uploads
 from lakehouse.cli.users import users
 from lakehouse.logs import configure_logs
 from lakehouse.market.errors import LakehouseError
@@ -25,7 +26,8 @@ def lakehouse() -> None:
     configure_logs("error")
 
 
-for command in (demo, up, ingest, jobs, schedules, sql, quarantine, quality, users, simulator, rebuild):
+COMMANDS = (demo, up, ingest, jobs, schedules, sql, upload, uploads, quarantine, quality, users, simulator, rebuild)
+for command in COMMANDS:
     lakehouse.add_command(command)
 
 

@@ -13,8 +13,10 @@ import structlog
 from psycopg import Connection
 
 from lakehouse.bronze.ledger import PREFIX, Junk, look_at, record_landed
+from lakehouse.bronze.upload_file import UPLOADS
+from lakehouse.bronze.uploads import IMPORTED, import_file
 from lakehouse.jobs.queue import enqueue
-from lakehouse.storage.events import is_key
+from lakehouse.storage.events import is_key, is_plain
 from lakehouse.storage.store import Store
 
 log = structlog.get_logger()
@@ -22,7 +24,7 @@ log = structlog.get_logger()
 
 def hear(conn: Connection[Any], store: Store, keys: Iterable[str]) -> int:
     """Take the news of *keys*; return how many are of objects of ours."""
-    return sum(object_landed(conn, store, key) for key in keys)
+    return sum((file_uploaded if key.startswith(UPLOADS) else object_landed)(conn, store, key) for key in keys)
 
 
 def object_landed(conn: Connection[Any], store: Store, key: str) -> bool:
@@ -51,4 +53,26 @@ def object_landed(conn: Connection[Any], store: Store, key: str) -> bool:
             record_landed(conn, key, found)
         enqueue(conn, "merge", {}, only_one=True)
     log.debug("jobs.object_landed", key=key)
+    return True
+
+
+def file_uploaded(conn: Connection[Any], store: Store, key: str) -> bool:
+    """
+    Import a file under uploads/, or write down why that cannot be, and poke the merge if there is something to merge.
+
+    Returns:
+        Whether there is such a file.
+
+    Raises:
+        StoreUnavailable: if the store does not answer: the news is to be sent again.
+    """
+    if not (key.startswith(UPLOADS) and is_plain(key)):
+        return False
+    try:
+        found = import_file(conn, store, key)
+    except FileNotFoundError as error:
+        log.warning("jobs.event_of_no_object", key=key, error=str(error))
+        return False
+    if found.state == IMPORTED and found.merged_at is None:
+        enqueue(conn, "merge", {}, only_one=True)
     return True

@@ -14,6 +14,7 @@ import orjson
 import pyarrow as pa
 
 from lakehouse.bronze.objects import BronzeCorrupt, BronzeObject, decode_object
+from lakehouse.iss.saved import read_saved
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 from lakehouse.market.timeframe import Timeframe
@@ -130,7 +131,8 @@ def pages(object_key: str, family: Family, bronze: BronzeObject) -> Iterator[Pag
     """Yield the pages of an object; answers that were no success, and proofs, hold no rows of it."""
     for line, exchange in enumerate(bronze.exchanges, 1):
         if exchange.status == 200 and not exchange.is_proof:
-            answer = _json(exchange.body)
+            origin = bronze.trailer.origin
+            answer = read_saved(origin, exchange.body) if origin else _json(exchange.body)
             block = answer.get(family.block) if isinstance(answer, dict) else None
             if block is None:
                 raise BronzeUnreadable(

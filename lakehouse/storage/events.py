@@ -11,6 +11,7 @@ from lakehouse.market.errors import BadInput
 
 # A store sends one record a message, or a few; what is larger was not sent by one
 MAX_RECORDS = 1_000
+_MAX_KEY = 1_024
 # Segments that storage/keys.py writes; a dot in front would be a file that hides, or the way out of a folder
 _KEY = re.compile(r"(?=.{1,1024}\Z)[A-Za-z0-9_~%-][A-Za-z0-9._~%-]*(?:/[A-Za-z0-9_~%-][A-Za-z0-9._~%-]*)+")
 
@@ -18,6 +19,12 @@ _KEY = re.compile(r"(?=.{1,1024}\Z)[A-Za-z0-9_~%-][A-Za-z0-9._~%-]*(?:/[A-Za-z0-
 def is_key(text: str) -> bool:
     """Return whether *text* could be the key of an object of ours: plain segments, none of which begins with a dot."""
     return _KEY.fullmatch(text) is not None
+
+
+def is_plain(text: str) -> bool:
+    """Return whether *text* could be a key that people write: printable, and no segment empty or with a dot first."""
+    parts = text.split("/")
+    return len(text) <= _MAX_KEY and text.isprintable() and all(part and not part.startswith(".") for part in parts)
 
 
 def created_keys(document: Mapping[str, Any], url: str) -> list[str]:
@@ -50,5 +57,5 @@ def _keys(records: list[Any], bucket: str, prefix: str) -> Iterator[str]:
             raise BadInput(
                 f"record {number} of the event names no object: eventName, s3.bucket.name and s3.object.key are needed"
             ) from None
-        if is_created and of == bucket and key.startswith(prefix) and is_key(key := key.removeprefix(prefix)):
+        if is_created and of == bucket and key.startswith(prefix) and is_plain(key := key.removeprefix(prefix)):
             yield key

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlparse
 
 import obstore
@@ -17,6 +17,9 @@ from lakehouse.market.errors import LakehouseError
 from lakehouse.storage.folder import UNFINISHED, Found, walk
 from lakehouse.storage.s3 import PATIENCE_S, may_be_done, open_bucket, persist
 from lakehouse.storage.space import DiskFull, is_full
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
 
 T = TypeVar("T")
 
@@ -106,6 +109,19 @@ class Store:
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{self.url} has no object {key}") from error
 
+    def mark(self, key: str) -> str:
+        """Return what marks the content of *key*, which changes with it (ETag); raise FileNotFoundError without one."""
+        return str(self._persist(lambda: obstore.head(self._store, key), f"look for {key} in")["e_tag"])
+
+    def marks(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """Yield the keys that `list` yields, each with its `mark`."""
+        if self.folder is not None:
+            for key in self.list(prefix):
+                yield key, self.mark(key)
+            return
+        for item in self._persist(lambda: self._items(prefix), f"list {prefix} of"):
+            yield item["path"], str(item["e_tag"])
+
     def exists(self, key: str) -> bool:
         """Return whether there is an object *key*."""
         try:
@@ -141,8 +157,10 @@ class Store:
             raise
 
     def _keys(self, prefix: str) -> Sequence[str]:
-        chunks = obstore.list(self._store, prefix=prefix or None)
-        return [item["path"] for chunk in chunks for item in chunk]
+        return [item["path"] for item in self._items(prefix)]
+
+    def _items(self, prefix: str) -> Sequence[ObjectMeta]:
+        return [item for chunk in obstore.list(self._store, prefix=prefix or None) for item in chunk]
 
 
 def open_store(url: str, options: Mapping[str, str] | None = None, patience_s: float = PATIENCE_S) -> Store:

@@ -21,7 +21,7 @@ from chalice.utils import UI, OSUtils
 from psycopg import Connection, sql
 from psycopg.conninfo import make_conninfo
 
-from functions.embedded import queue_event, storage_event
+from functions.embedded import queue_event, step_event, storage_event
 from infra.aws.deployment import prepare
 from infra.aws.package import (
     import_handlers,
@@ -32,11 +32,15 @@ from infra.aws.package import (
     wrong_imports,
     wrong_sizes,
 )
-from infra.aws.policies import OBJECTS
+from infra.aws.policies import API, OBJECTS
 from infra.aws.third_party import install_into, python_version
 from infra.installing.environment import base_python
+from lakehouse.access.sessions import mint
+from lakehouse.access.users import create_user
 from lakehouse.database.connection import connect
 from lakehouse.jobs import claiming, queue
+from tests.bronze_objects import CANDLE_COLUMNS, block
+from tests.bronze_objects import candle as made_candle
 from tests.components import require
 from tests.exchange import candle, days
 from tests.s3_stand_in import StandIn, s3_stand_in
@@ -51,7 +55,7 @@ sys.path.insert(0, sys.argv[1])
 import app
 print(json.dumps(getattr(app, sys.argv[2])(json.load(sys.stdin), None)))
 """
-HEALTH = {
+HEALTH: dict[str, Any] = {
     "requestContext": {"resourcePath": "/v1/health", "httpMethod": "GET", "identity": {"sourceIp": "192.0.2.1"}},
     "multiValueQueryStringParameters": None,
     "headers": {},
@@ -206,11 +210,47 @@ def test_the_policies_allow_what_the_handlers_use_of_s3_and_nothing_else(
         functions.work("fetch", "fetch")
     functions.conn.execute("DELETE FROM lake.bronze_object")
     functions.call("landed", storage_event("lakehouse-bronze", next(iter(functions.s3.objects))))
+    upload_everything(functions)
     allowed = {
-        handler: {(action, folder) for action, folders in actions.items() for folder in folders}
+        {API: "app"}.get(handler, handler): {
+            (action, folder) for action, folders in actions.items() for folder in folders
+        }
         for handler, actions in OBJECTS.items()
     }
     assert functions.used == allowed
+
+
+def upload_everything(functions: Functions) -> None:
+    """Upload a page over HTTP, into S3, and there unheard of, with answers of S3 that are lost; then accept one."""
+    token = mint(functions.conn, create_user(functions.conn, "root", "a long password", "admin"), dt.timedelta(hours=1))
+    place = "stock/shares/TQBR/SBER/1d"
+    page = json.dumps({"candles": block(CANDLE_COLUMNS, [made_candle("2012-03-01 00:00:00")])})
+    key = f"uploads/candles/{place}/2.json"
+    functions.s3.objects[key] = page.encode()
+    functions.s3.is_shaky = True
+    functions.call("uploaded", storage_event("lakehouse-bronze", key))
+    unheard = {"schedule": "reconcile", "due_at": "2024-03-20T12:00:00Z"}
+    functions.s3.objects[key.replace("2", "3")] = page.encode()
+    functions.call("ingest_step", step_event("reconcile", unheard))
+    found = functions.conn.execute("SELECT upload_key FROM lake.upload ORDER BY 1").fetchall()
+    assert found == [(key,), (key.replace("2", "3"),)]
+    fields = dict(zip(("board", "secid", "timeframe", "name"), ("TQBR", "SBER", "1d", "1.json"), strict=True))
+    posts = {"/v1/uploads": page, "/v1/uploads/accept": json.dumps({"upload_key": key})}
+    for path, body in posts.items():
+        answer = functions.call(
+            "app",
+            {
+                **HEALTH,
+                "requestContext": {**HEALTH["requestContext"], "resourcePath": path, "httpMethod": "POST"},
+                "multiValueQueryStringParameters": {name: [value] for name, value in fields.items()}
+                if fields
+                else None,
+                "headers": {"authorization": f"Bearer {token}", "content-type": "application/json"},
+                "body": body,
+            },
+        )
+        assert answer["statusCode"] in (201, 202), answer
+        fields = {}
 
 
 def garbling(end: str) -> Any:
@@ -225,7 +265,7 @@ def garbling(end: str) -> Any:
 
 
 def test_chalice_plans_each_function_with_its_limits_and_its_role(archive: Path, tmp_path: Path) -> None:
-    """The staged project is one that Chalice takes as it is: five functions, each with a policy of its own."""
+    """The staged project is one that Chalice takes as it is: six functions, each with a policy of its own."""
     stage(archive, tmp_path)
     prepare(tmp_path, "aws", ENVIRON, tmp_path / "deployed")
     config = CLIFactory(str(tmp_path)).create_config_obj("aws")
@@ -237,9 +277,10 @@ def test_chalice_plans_each_function_with_its_limits_and_its_role(archive: Path,
         "ours-aws-fetch": (1024, 600, 2),
         "ours-aws-landed": (256, 60, None),
         "ours-aws-tick": (256, 60, None),
+        "ours-aws-uploaded": (512, 60, None),
     }
     policies = {policy_of(each) for each in planned.values()}
-    assert (len(policies), all(file.is_file() for file in policies)) == (5, True)
+    assert (len(policies), all(file.is_file() for file in policies)) == (6, True)
     assert {tuple(each.subnet_ids) for each in planned.values()} == {("subnet-1", "subnet-2")}
 
 

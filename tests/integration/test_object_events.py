@@ -3,76 +3,30 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from lakehouse.bronze.objects import decode_object
 from lakehouse.database.runner import EmbeddedPostgres
-from lakehouse.ports import free_port
-from lakehouse.storage.minio import MinioServer, Webhook, minio_program
-from lakehouse.storage.store import Store, open_store
 from tests.bronze_objects import candle, candles_object
-from tests.components import require
-from tests.functions_api import Api, served_functions
-from tests.hostile_requests import JSON, Hostile
+from tests.heard import Heard, hearing
 from tests.killing import until
-from tests.stores import make_bucket, options, send_events
 from tests.unit.test_storage_events import record
+from tests.uploaded import DAYS, candles_json
 
 pytestmark = pytest.mark.postgres
 
-EVENTS = b"/v1/events/storage"
 _RECORDED = "SELECT count(*) FROM lake.bronze_object WHERE object_key = %s AND rows = %s"
+_UPLOADS = "SELECT count(*) FROM lake.upload"
 _MERGES = "SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'merge'"
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A MinIO, a store in a bucket of it whose events come to the functions, and those."""
-
-    minio: MinioServer
-    store: Store
-    api: Api
-    token: str
-
-    def tell(self, event: object, token: str | None = None) -> tuple[int, dict[str, Any]]:
-        """Send an event as the store would, or somebody else with a token of his own."""
-        body = event if isinstance(event, bytes) else json.dumps(event).encode()
-        authorization = b"Authorization: Bearer " + (self.token if token is None else token).encode()
-        status, said = self.api.ask(Hostile("POST", EVENTS, 0, "", body, "", (JSON, authorization)))
-        return status, json.loads(said)
-
-    def event(self, *keys: str) -> dict[str, Any]:
-        bucket = self.store.url.split("/")[2]
-        return {"Records": [record(f"bronze/{key}", bucket=bucket) for key in keys]}
-
-    def count(self, query: Any, *parameters: object) -> int:
-        row = self.api.conn.execute(query, parameters).fetchone()
-        return int(row[0]) if row else 0
 
 
 @pytest.fixture(scope="module")
 def heard(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
     """MinIO with the functions as its webhook."""
-    if not minio_program().is_file():
-        require("MinIO", "python3 infra/setup.py --with-stores")
-    folder, port, token = tmp_path_factory.mktemp("events"), free_port(), secrets.token_urlsafe(24)
-    webhook = Webhook(f"http://127.0.0.1:{port}{EVENTS.decode()}", token)
-    with MinioServer(folder / "minio", webhook=webhook) as minio:
-        bucket = make_bucket(minio)
-        url, known = f"s3://{bucket}/bronze", options(minio)
-        more = {
-            "LAKEHOUSE_BRONZE_URL": url,
-            "LAKEHOUSE_STORAGE_TOKEN": token,
-            **{f"LAKEHOUSE_S3_{name.upper()}": value for name, value in known.items()},
-        }
-        with served_functions(postgres, folder, port, more) as api:
-            send_events(minio, bucket, "bronze/")
-            yield Heard(minio, open_store(url, known), api, token)
+    with hearing(postgres, tmp_path_factory.mktemp("events")) as found:
+        yield found
 
 
 def landed(heard: Heard, secid: str) -> str:
@@ -125,7 +79,7 @@ def test_false_news_is_ignored(heard: Heard) -> None:
     tricks = ["iss/../x", "iss/%2e%2e/x", "iss/%00", "iss/..%2f..%2fetc/passwd", "//iss/x", "iss/large", key]
     until(lambda: b"iss/large" in heard.api.logged(), 60)
     stored = heard.api.stored()
-    assert heard.tell(heard.event(*others, *tricks)) == (200, {"objects": 0})
+    assert heard.tell(heard.event(*others, *tricks)) == (200, {"objects": 1})  # the upload, which is listed as refused
     assert heard.tell({"Records": [record(key, bucket="another")]}) == (200, {"objects": 0})
     assert heard.api.stored() == stored
     assert decode_object(body).trailer.rows == 1
@@ -147,8 +101,23 @@ def test_a_body_that_is_no_event_is_refused(heard: Heard, body: bytes) -> None:
     assert b"Traceback" not in heard.api.logged()
 
 
+def test_a_page_put_into_minio_under_uploads_is_imported(heard: Heard) -> None:
+    """What cannot be imported is listed with the reason; MinIO's own news of it is enough for both."""
+    heard.store.put(DAYS, candles_json([candle("2012-03-01 00:00:00")]))
+    heard.store.put("uploads/somewhere.json", b"{}")
+    until(lambda: heard.count(f"{_UPLOADS} WHERE upload_key <> 'uploads/x.exe'") == 2, 30)
+    found = heard.api.conn.execute("SELECT upload_key, state, rows FROM lake.upload ORDER BY 1").fetchall()
+    assert (DAYS, "imported", 1) in found
+    assert ("uploads/somewhere.json", "refused", 0) in found
+    assert heard.count("SELECT count(*) FROM lake.bronze_object WHERE rank = -1") == 1
+
+
 def test_a_store_that_is_away_is_asked_to_tell_it_again(heard: Heard) -> None:
-    """The answer is 503 while nobody can say whether there is such an object; the news is taken afterwards."""
+    """
+    The answer is 503 while nobody can say whether there is such an object; the news is taken afterwards.
+
+    The last test here: what is put into a MinIO in its first second it tells nobody.
+    """
     described, body = candles_object([candle("2024-03-04 10:00:00")], secid="AWAY")
     heard.minio.stop()
     status, said = heard.tell(heard.event(described.object_key))
