@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow as pa
 
 from lakehouse.sandbox.document import Text
@@ -19,6 +21,7 @@ from lakehouse.sandbox.host import Outcome, Sandbox
 from tests.components import require
 
 RUNNER = (sys.executable, "-m", "lakehouse.sandbox.runner")
+FIRST_UID = 1_900_000_000
 _READY_S = 120.0
 
 
@@ -65,6 +68,20 @@ def why_off_at_last(sandbox: Sandbox) -> str | None:
         if is_final or time.monotonic() > until:
             return reason
         time.sleep(0.05)
+
+
+def runs_of_strangers() -> list[psutil.Process]:
+    """Return the processes that run under a user that only runs of the sandbox have."""
+    if os.geteuid() != 0:
+        return [each for each in psutil.process_iter() if _is_niced_fork(each)]
+    return [each for each in psutil.process_iter(["uids"]) if each.info["uids"] and each.info["uids"].real >= FIRST_UID]
+
+
+def _is_niced_fork(process: psutil.Process) -> bool:
+    try:
+        return process.nice() == 10 and "lakehouse.sandbox.forkserver" in process.cmdline()
+    except psutil.Error:
+        return False
 
 
 def arrow_file(rows: int, secids: Sequence[str] = ("SBER", "GAZP")) -> bytes:

@@ -63,11 +63,11 @@ class Sandbox:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
+        self.path = path
 
     def why_off(self) -> str | None:
         """Return why nothing can be run and what would help, None if the sandbox is on."""
-        if self._path is None:
+        if self.path is None:
             return _OFF
         try:
             reason = self.status()["why_off"]
@@ -145,10 +145,10 @@ class Sandbox:
 
     @contextlib.contextmanager
     def _connected(self) -> Any:
-        if self._path is None:
+        if self.path is None:
             raise OSError(_OFF)
         with socket.socket(socket.AF_UNIX) as sock:
-            _connect(sock, self._path)
+            _connect(sock, self.path)
             yield sock
 
 
