@@ -17,6 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from lakehouse.market.errors import BadInput
 
 EXCHANGE_URL = "https://iss.moex.com/iss"
+# The store's library ends the process at another one
+ADDRESS = r"^https?://[\w.\[\]:-]+/?$"
 # Names of functions begin with it as well, and have 64 characters at most
 QUEUE_PREFIX = r"^[a-z][a-z0-9-]{0,30}$"
 _PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/.*)?|/.*")
@@ -36,7 +38,9 @@ class Settings(BaseSettings):
     )
     bronze_url: str | None = Field(default=None, description="object store of Bronze; a folder in data_dir by default")
     lake_url: str | None = Field(default=None, description="root of the Delta tables; data_dir by default")
-    s3_endpoint: str | None = Field(default=None, description="address of MinIO or LocalStack; AWS's own by default")
+    s3_endpoint: str | None = Field(
+        default=None, pattern=ADDRESS, description="address of MinIO or LocalStack; AWS's own by default"
+    )
     s3_region: str | None = Field(default=None, description="region of the object store")
     s3_access_key_id: str | None = Field(
         default=None, description="who asks the object store; by default the machine's role on AWS"
@@ -52,7 +56,9 @@ class Settings(BaseSettings):
         pattern=QUEUE_PREFIX,
         description="name of a deployment on AWS: its queues are PREFIX-ingest and PREFIX-fetch; no queues by default",
     )
-    sqs_endpoint: str | None = Field(default=None, description="address of LocalStack's queues; AWS's own by default")
+    sqs_endpoint: str | None = Field(
+        default=None, pattern=ADDRESS, description="address of LocalStack's queues; AWS's own by default"
+    )
     source: Literal["exchange", "simulator", "recorded"] = Field(
         default="exchange", description="where the data are from"
     )

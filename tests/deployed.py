@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -22,6 +20,9 @@ from infra.installing.environment import ROOT, script
 from infra.localstack.server import LocalStackServer
 from lakehouse.database.connection import connect
 from lakehouse.settings import Names
+from lakehouse.storage.store import Store, open_store
+from tests.killing import until
+from tests.stores import client_of, options
 
 ACCOUNT = "000000000000"
 NAMES = Names("ours-bronze", "ours")
@@ -63,7 +64,12 @@ class Deployed:
         for mapping in mappings:
             functions.update_event_source_mapping(UUID=mapping, Enabled=awake)
         wanted = "Enabled" if awake else "Disabled"
-        wait_until(lambda: all(functions.get_event_source_mapping(UUID=each)["State"] == wanted for each in mappings))
+        until(lambda: all(functions.get_event_source_mapping(UUID=each)["State"] == wanted for each in mappings))
+
+    @property
+    def store(self) -> Store:
+        """Bronze, for its owner."""
+        return open_store(f"s3://{NAMES.bucket}", options(self.server))
 
     def client(self, service: str) -> Any:
         return client_of(self.server, service)
@@ -71,25 +77,6 @@ class Deployed:
     def logged(self) -> bytes:
         """Return what the functions wrote into their logs."""
         return b"".join(file.read_bytes() for file in (self.server.folder / "tmp").glob("lambda-*.log"))
-
-
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 60) -> None:
-    """Return when it is so."""
-    until = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < until, f"not so after {timeout_s:g} s"
-        time.sleep(0.1)
-
-
-def client_of(server: LocalStackServer, service: str) -> Any:
-    """Return a client of one of the server's services."""
-    return botocore.session.get_session().create_client(
-        service,
-        endpoint_url=server.endpoint,
-        region_name=server.region,
-        aws_access_key_id=server.access_key_id,
-        aws_secret_access_key=server.secret_access_key,
-    )
 
 
 def deploy(server: LocalStackServer, dsn: str, template: str, iss_url: str, archive: Path, folder: Path) -> Deployed:

@@ -118,14 +118,21 @@ def functions_process(dsn: str, folder: Path, port: int, more: Mapping[str, str]
         **{"LAKEHOUSE_DATABASE_URL": dsn, "LAKEHOUSE_DATA_DIR": str(folder), "LAKEHOUSE_PORT": str(port)},
         **(more or {}),
     }
-    command = [sys.executable, "-m", "functions.embedded", "api"]
+    with embedded("api", environment, folder / "log") as process:
+        wait_for(port, process)
+        yield process.pid
+
+
+@contextmanager
+def embedded(role: str, environ: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``functions.embedded`` in a role, as a process."""
+    command = [sys.executable, "-m", "functions.embedded", role]
     with (
-        (folder / "log").open("ab") as log,
-        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
+        log.open("ab") as output,
+        subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=output, stderr=output) as process,
     ):
         try:
-            wait_for(port, process)
-            yield process.pid
+            yield process
         finally:
             process.terminate()
 

@@ -49,8 +49,13 @@ def send_events(server: MinioServer, bucket: str, folder: str = "") -> None:
 
 def s3_client(server: S3Server) -> Any:
     """Return botocore's client of a server."""
+    return client_of(server, "s3")
+
+
+def client_of(server: S3Server, service: str) -> Any:
+    """Return botocore's client of one of a server's services."""
     return botocore.session.get_session().create_client(
-        "s3",
+        service,
         endpoint_url=server.endpoint,
         region_name=server.region,
         aws_access_key_id=server.access_key_id,

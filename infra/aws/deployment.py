@@ -24,7 +24,7 @@ from lakehouse.settings import QUEUE_PREFIX, names
 CONFIG = ROOT / "functions" / ".chalice" / "config.json"
 # What Chalice remembers of a deployment outlives the package; outside git
 DEPLOYED = CONFIG.parent / "deployed"
-_NAME = re.compile(r"\$\{([A-Z_]+)\}")
+_NAME = re.compile(r"\$\{([^}]*)\}")
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 

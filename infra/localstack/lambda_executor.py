@@ -49,7 +49,6 @@ class LocalExecutor(RuntimeExecutor):  # type: ignore[misc] # LocalStack is not 
     def stop(self) -> None:
         if self._runtime is not None:
             self._runtime.stop()
-        self._log.unlink(missing_ok=True)
 
     def get_address(self) -> str:
         return "127.0.0.1"

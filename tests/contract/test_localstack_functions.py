@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 import psutil
 import pytest
 
 from infra.aws.third_party import python_version
 from infra.installing.lambda_runtime import lambda_python
 from infra.localstack.server import LocalStackServer
+from tests.stores import client_of
 
 CODE = """
 import importlib.metadata, os, sys, time
@@ -54,16 +54,6 @@ class Function:
         """Return what failed, "" for nothing, and what it answered."""
         answer = self.client.invoke(FunctionName=self.name, Payload=json.dumps(event).encode())
         return answer.get("FunctionError", ""), json.loads(answer["Payload"].read())
-
-
-def client_of(server: LocalStackServer, service: str) -> Any:
-    return botocore.session.get_session().create_client(
-        service,
-        endpoint_url=server.endpoint,
-        region_name=server.region,
-        aws_access_key_id=server.access_key_id,
-        aws_secret_access_key=server.secret_access_key,
-    )
 
 
 def make_function(server: LocalStackServer, name: str, code: str = CODE) -> Function:

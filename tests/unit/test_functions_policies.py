@@ -1,5 +1,6 @@
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from chalice.app import SQSEventConfig
 
-from infra.aws.deployment import NotDeployable, place_of, prepare, read_config
+from infra.aws.deployment import CONFIG, NotDeployable, fill, one_stage, place_of, prepare, read_config
 from infra.aws.own import event_sources
 from infra.aws.policies import Place, function_names, policy
 from infra.installing.environment import ROOT
@@ -125,6 +126,13 @@ def test_a_project_is_made_ready_for_a_stage(tmp_path: Path) -> None:
     assert (folder / "config.json").stat().st_mode & 0o077 == 0
     assert json.loads((folder / "policy-fetch.json").read_text(encoding="utf-8"))["Statement"] == statements("fetch")
     assert (folder / "deployed").resolve() == (tmp_path / "deployed" / "ours").resolve()
+
+
+def test_every_name_of_the_configuration_is_filled_in() -> None:
+    """Whatever its letters: a function would take what is left for an address."""
+    environ = {name: f"value of {name}" for name in re.findall(r"\$\{([^}]*)\}", CONFIG.read_text(encoding="utf-8"))}
+    for stage in read_config()["stages"]:
+        assert "$" not in json.dumps(fill(one_stage(read_config(), stage), environ))
 
 
 def test_a_project_without_a_package_is_refused(tmp_path: Path) -> None:

@@ -59,3 +59,11 @@ def test_tables_lie_in_the_data_folder_unless_a_place_is_named(monkeypatch: pyte
 def test_settings_do_not_show_the_secret_of_the_store() -> None:
     """Whoever logs the settings logs no secret."""
     assert "hush" not in repr(Settings(s3_secret_access_key=SecretStr("hush")))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9000", "${LAKEHOUSE_S3_ENDPOINT}", "http://", "http://a b"])
+def test_an_endpoint_that_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """At start: the store's library would end the process at it."""
+    monkeypatch.setenv("LAKEHOUSE_S3_ENDPOINT", address)
+    with pytest.raises(BadInput, match=r"^LAKEHOUSE_S3_ENDPOINT: String should match pattern"):
+        load_settings()
