@@ -26,7 +26,7 @@ from lakehouse.market.errors import BadInput
 from lakehouse.market.timeframe import Timeframe
 
 REFRESH_S = 2
-_NAME = {
+NAME_BY_TIMEFRAME = {
     Timeframe.MINUTE: "Minute",
     Timeframe.TEN_MINUTES: "10 min",
     Timeframe.HOUR: "Hour",
@@ -170,7 +170,9 @@ def _on(triggers: list[Any], callback: Callable[..., Any], inputs: list[Any], ou
 def _form() -> tuple[gr.Textbox, list[gr.components.Component], gr.Button]:
     gr.HTML("<h2>Read from the exchange</h2>", apply_default_css=False)
     tickers = gr.Textbox(label="Tickers", placeholder="SBER GAZP, LKOH", lines=1, max_lines=6, elem_id="lh-tickers")
-    timeframes = gr.CheckboxGroup([(_NAME[item], item.value) for item in Timeframe], value=["1d"], label="Timeframes")
+    timeframes = gr.CheckboxGroup(
+        [(NAME_BY_TIMEFRAME[item], item.value) for item in Timeframe], value=["1d"], label="Timeframes"
+    )
     with gr.Row(elem_classes="lh-spans"):
         from_ = gr.Textbox(label="From", placeholder="YYYY-MM-DD", elem_id="lh-ingest-from", min_width=110)
         till = gr.Textbox(label="Till", placeholder="today", elem_id="lh-ingest-till", min_width=110)

@@ -24,6 +24,8 @@ from gradio_app.guard import Guard
 from gradio_app.ingest import ingest
 from gradio_app.market import header, market
 from gradio_app.quality import quality
+from gradio_app.sandbox import sandbox
+from gradio_app.sandbox_runs import Runs
 from gradio_app.session import Pool
 from gradio_app.sql import schema, sql
 from gradio_app.theme import HEAD, theme
@@ -32,12 +34,14 @@ from lakehouse.database.connection import pool as open_pool
 from lakehouse.lifeline import end_with_parent
 from lakehouse.logs import configure_logs
 from lakehouse.market.errors import BadInput, LakehouseError
+from lakehouse.sandbox.host import Sandbox
 from lakehouse.settings import Settings, load_settings
 
 _STATIC = Path(__file__).parent / "static"
 ROLE_BY_PAGE = {
     "/": Role.VIEWER,
     "/sql": Role.ANALYST,
+    "/sandbox": Role.ANALYST,
     "/schema": Role.VIEWER,
     "/ingest": Role.ADMIN,
     "/quality": Role.ADMIN,
@@ -54,10 +58,12 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.database_url is None:
         raise BadInput("LAKEHOUSE_DATABASE_URL is not set; `lakehouse up` and `lakehouse demo` start the pages with it")
     pool = open_pool(settings.database_url.get_secret_value(), "lakehouse_app", 1, 8)
+    runs = Runs(pool, Sandbox(settings.sandbox_socket))
 
     @asynccontextmanager
     async def closing_pool(_: FastAPI) -> AsyncIterator[None]:
         yield
+        runs.close()
         pool.close()
 
     app = FastAPI(title="MOEX Lakehouse", docs_url=None, redoc_url=None, openapi_url=None, lifespan=closing_pool)
@@ -70,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     warnings.filterwarnings("ignore", message="SSR mode is not supported", category=UserWarning)
     gr.mount_gradio_app(
         app,
-        pages(pool),
+        pages(pool, runs),
         path="/",
         auth_dependency=lambda request: request.state.user.name,
         footer_links=[],
@@ -85,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def pages(pool: Pool) -> gr.Blocks:
+def pages(pool: Pool, runs: Runs) -> gr.Blocks:
     """Return all pages; each but the first has its own address."""
     blocks = gr.Blocks(title="MOEX Lakehouse", analytics_enabled=False, fill_width=True)
     with blocks:
@@ -97,6 +103,9 @@ def pages(pool: Pool) -> gr.Blocks:
     with blocks.route("Schema", "/schema"):
         header()
         schema()
+    with blocks.route("Analysis", "/sandbox"):
+        header()
+        sandbox(blocks, pool, runs)
     with blocks.route("Ingest", "/ingest"):
         header()
         ingest(blocks, pool)
@@ -116,6 +125,7 @@ def _files() -> APIRouter:
 
     static = {path.name: path for path in _STATIC.iterdir()}
     static["lightweight-charts.js"] = Path(str(files("litecharts") / "js" / "lightweight-charts.js"))
+    static["plotly.min.js"] = Path(str(files("plotly") / "package_data" / "plotly.min.js"))
 
     # One level only: Gradio keeps files of its own in folders under /static.
     @router.get("/static/{name}")

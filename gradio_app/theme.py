@@ -13,6 +13,7 @@ HEAD = """
 <link rel="stylesheet" href="/static/tokens.css">
 <link rel="stylesheet" href="/static/app.css">
 <link rel="stylesheet" href="/static/sql.css">
+<link rel="stylesheet" href="/static/sandbox.css">
 <script src="/static/theme.js"></script>
 <script src="/static/lightweight-charts.js" defer></script>
 """

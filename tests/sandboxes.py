@@ -32,11 +32,21 @@ class RunningRunner:
     sandbox: Sandbox
     process: subprocess.Popen[bytes]
     log: Path
+    socket: Path
 
 
 @contextmanager
 def running_runner(folder: Path, command: Sequence[str] = RUNNER) -> Iterator[RunningRunner]:
     """Run a runner until the block ends; it may be off, but for a machine without what it needs the test is skipped."""
+    with started_runner(folder, command) as runner:
+        if reason := why_off_at_last(runner.sandbox):
+            require("the sandbox", reason)
+        yield runner
+
+
+@contextmanager
+def started_runner(folder: Path, command: Sequence[str] = RUNNER) -> Iterator[RunningRunner]:
+    """Run a runner until the block ends, without waiting for what it finds out about the machine."""
     socket, log = folder / "sandbox.sock", folder / "sandbox.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -49,9 +59,7 @@ def running_runner(folder: Path, command: Sequence[str] = RUNNER) -> Iterator[Ru
         )
     sandbox = Sandbox(socket)
     try:
-        if reason := why_off_at_last(sandbox):
-            require("the sandbox", reason)
-        yield RunningRunner(sandbox, process, log)
+        yield RunningRunner(sandbox, process, log, socket)
     finally:
         process.terminate()
         process.wait(10)

@@ -5,6 +5,7 @@ const PAGES = [
   { path: "/", name: "Market", roles: ["viewer", "analyst", "admin"] },
   { path: "/sql", name: "SQL", roles: ["analyst", "admin"] },
   { path: "/schema", name: "Schema", roles: ["viewer", "analyst", "admin"] },
+  { path: "/sandbox", name: "Analysis", roles: ["analyst", "admin"] },
   { path: "/ingest", name: "Ingest", roles: ["admin"] },
   { path: "/quality", name: "Quality", roles: ["admin"] },
 ];

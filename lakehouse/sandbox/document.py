@@ -4,7 +4,7 @@ What a run gave back, as the host believes it.
 The child that ran a stranger's program writes one JSON document; nothing in it is trusted. What can be shown is taken
 over piece by piece into the types below; a figure or a table that cannot is replaced by a line that says why.
 
-    {"v": 1, "status": "done" | "error", "error": text | null, "items": [
+    {"v": 1, "status": "done" | "error", "error": text | null, "is_truncated": true | false, "items": [
         {"kind": "text", "stream": "out" | "err", "text": text},
         {"kind": "table", "name": text, "columns": [text, ...], "rows": [[text, ...], ...], "row_count": n},
         {"kind": "figure", "json": {"data": [...], "layout": {...}}}]}
@@ -111,7 +111,7 @@ def parse(raw: bytes, limits: Bounds) -> Document:
     shown = _Shown(limits.text_bytes)
     for item in items[:MAX_ITEMS]:
         shown.add(item)
-    shown.is_truncated |= len(items) > MAX_ITEMS
+    shown.is_truncated |= len(items) > MAX_ITEMS or document.get("is_truncated") is True
     error = None if error is None else cut(clean(cut(error, 2 * MAX_ERROR)), MAX_ERROR)
     return Document(status, tuple(shown.items), error, shown.is_truncated)
 

@@ -15,6 +15,7 @@ from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
 from lakehouse.database.runner import EmbeddedPostgres
 from tests.browser.running import Platform, publish_made_market, web_process
+from tests.sandboxes import started_runner
 
 FLAGS = [
     "--headless",
@@ -41,8 +42,8 @@ def platform(postgres: EmbeddedPostgres, open_folder: Path) -> Iterator[Platform
     with connect(dsn) as conn:
         for role, password in passwords.items():
             create_user(conn, role, password, role)
-    with web_process(dsn, folder) as url:
-        yield Platform(url, dsn, passwords)
+    with started_runner(folder) as runner, web_process(dsn, folder, runner.socket) as url:
+        yield Platform(url, dsn, passwords, folder, runner.socket)
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,8 @@ class Platform:
     url: str
     dsn: str = field(repr=False)
     passwords: dict[str, str] = field(repr=False)
+    folder: Path = Path()
+    sandbox_socket: Path | None = None
 
     def query(self, sql: str, *values: object) -> list[tuple[object, ...]]:
         """Ask the platform's database."""
@@ -40,8 +42,17 @@ class Platform:
 
 
 @contextmanager
-def web_process(dsn: str, folder: Path) -> Iterator[str]:
+def web_process(dsn: str, folder: Path, sandbox_socket: Path | None = None) -> Iterator[str]:
     """Run the web process over a database; give its address."""
+    with web_server(dsn, folder, sandbox_socket) as (url, _):
+        yield url
+
+
+@contextmanager
+def web_server(
+    dsn: str, folder: Path, sandbox_socket: Path | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run the web process over a database; give its address and itself."""
     port = free_port()
     environment = {
         **os.environ,
@@ -49,12 +60,13 @@ def web_process(dsn: str, folder: Path) -> Iterator[str]:
         "LAKEHOUSE_DATA_DIR": str(folder),
         "LAKEHOUSE_PORT": str(port),
         "LAKEHOUSE_SOURCE": "simulator",
+        **({"LAKEHOUSE_SANDBOX_SOCKET": str(sandbox_socket)} if sandbox_socket else {}),
     }
     command = [sys.executable, "-m", "gradio_app.server"]
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE) as process:
         try:
             wait_until_answers(f"http://127.0.0.1:{port}/login", process)
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", process
         finally:
             process.terminate()
 

@@ -1,0 +1,373 @@
+"""The page Analysis: analysts write, run, look and keep; the sandbox is the real one."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import html
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from lakehouse.sandbox.host import Sandbox
+from tests.browser.callbacks import call_back
+from tests.browser.running import Platform, web_process, web_server
+from tests.components import require
+from tests.sandboxes import why_off_at_last
+
+pytestmark = [pytest.mark.browser, pytest.mark.postgres]
+
+DAILY = [["SBER"], "1d", "", "", "split"]
+WRONG: list[tuple[list[object], str]] = [
+    (["", *DAILY, 10], "there is no code"),
+    ([None, *DAILY, 10], "there is no code"),
+    (["x" * 65_537, *DAILY, 10], "65,536 is the most"),
+    (["1", [], "1d", "", "", "split", 10], "instruments: choose 1 to 50"),
+    (["1", None, "1d", "", "", "split", 10], "instruments: must be a list"),
+    (["1", ["NO/PE"], "1d", "", "", "split", 10], "is not a ticker"),
+    (["1", ["<img src=x>"], "1d", "", "", "split", 10], "is not a ticker"),
+    (["1", ["NOPE"], "1d", "", "", "split", 10], "NOPE: no such ticker is loaded"),
+    (["1", ["YDEX"], "1m", "", "", "split", 10], "YDEX 1m has no candles"),
+    (["1", ["SBER"], "1d", "yesterday", "", "split", 10], "there is no day yesterday"),
+    (["1", ["SBER"], "1d", "", {"a": [1]}, "split", 10], "there is no day"),
+    (["1", ["SBER"], "1d", "2026-02-01", "2026-01-01", "none", 10], "swap them"),
+]
+MODIFIER = "Control"
+
+
+@pytest.fixture(scope="module")
+def is_on(platform: Platform) -> None:
+    """The sandbox is on, or the tests say what this machine lacks."""
+    if reason := why_off_at_last(Sandbox(platform.sandbox_socket)):
+        require("the sandbox", reason)
+
+
+@pytest.fixture
+def desk(is_on: None, log_in: Callable[..., Page]) -> Page:
+    """The page, open for an analyst."""
+    return opened(log_in("analyst", "/sandbox"))
+
+
+def opened(page: Page) -> Page:
+    page.wait_for_selector("#lh-code .cm-content")
+    page.wait_for_selector("#lh-run-program:enabled")
+    page.wait_for_selector(".lh-form .token")
+    return page
+
+
+def write(page: Page, code: str) -> None:
+    """Put *code* into the editor in place of what is there."""
+    page.click("#lh-code .cm-content")
+    page.keyboard.press(f"{MODIFIER}+A")
+    page.keyboard.insert_text(code)
+
+
+def run(page: Page, code: str | None = None, state: str = "good") -> None:
+    """Run what the editor holds by its key, and wait until it is shown."""
+    if code is not None:
+        write(page, code)
+    else:
+        page.click("#lh-code .cm-content")
+    page.evaluate("document.querySelector('.lh-run-state').dataset.state = 'asked'")
+    page.keyboard.press(f"{MODIFIER}+Enter")
+    page.wait_for_selector(f".lh-run-state[data-state={state}]")
+    page.wait_for_selector("#lh-run-program:enabled")
+
+
+def drawn(page: Page, items: int) -> None:
+    page.wait_for_selector(f".lh-results[data-drawn='{items}']")
+
+
+def test_who_is_no_analyst_runs_nothing(log_in: Callable[..., Page], platform: Platform) -> None:
+    """A viewer is not offered the page, not given it, and refused by each of its callbacks, which is on record."""
+    page = log_in("viewer")
+    assert "Analysis" not in page.inner_text(".lh-header nav")
+    assert page.request.get("/sandbox").status == 403
+    calls: list[tuple[str, list[object]]] = [
+        ("open", []),
+        ("run", ["print(1)", *DAILY, 10]),
+        ("stop", []),
+        ("preset", [[]]),
+        ("choices", []),
+        ("open_1", ["x"]),
+        ("save", ["x", "print(1)", *DAILY]),
+        ("rename", ["x", "y"]),
+        ("delete", ["x"]),
+    ]
+    for name, values in calls:
+        assert "this needs the role analyst, and viewer is viewer" in call_back(page, name, values), name
+    assert platform.query("SELECT count(*) FROM lake.sandbox_run WHERE user_name = 'viewer'") == [(0,)]
+    refused = platform.query(
+        "SELECT DISTINCT action FROM lake.audit WHERE user_name = 'viewer' AND outcome = 'refused'"
+    )
+    assert {("sandbox run",), ("sandbox stop",), ("sandbox page",), ("analysis save",)} <= set(refused)
+
+
+def test_text_tables_and_figures_stand_where_they_were_made(desk: Page) -> None:
+    """Ctrl+Enter runs; the results come in order, a figure is drawn by the platform's own Plotly."""
+    run(
+        desk,
+        "print('first', len(df), list(dfs))\nshow(px.line(df, x='begin_at', y='close', title='The line'))\n"
+        "show(df.tail(3))\n'the last'",
+    )
+    drawn(desk, 4)
+    kinds = desk.evaluate("[...document.querySelector('.lh-results').children].map((part) => part.className)")
+    assert kinds == ["lh-text", "lh-figure", "lh-table", "lh-text"]
+    assert desk.inner_text(".lh-text >> nth=0") == "first 1420 ['SBER', 'GMKN', 'IMOEX', 'YDEX']\n"
+    assert "the last" in desk.inner_text(".lh-text >> nth=1")
+    assert desk.text_content(".lh-figure .gtitle") == "The line"
+    assert desk.locator(".lh-table tbody tr").count() == 3
+    assert "Done in" in desk.inner_text(".lh-run-state")
+    assert "1,420 candles of SBER, GMKN, IMOEX, YDEX 1d" in desk.inner_text(".lh-run-state")
+
+
+def test_a_table_is_paged_and_downloaded_whole(desk: Page, tmp_path: Path) -> None:
+    """Fifteen rows are shown at a time; the file has all, numbers as they are, and no cell a formula."""
+    run(desk, "pd.DataFrame({'n': range(40), 'x': ['=1+1', '-2.5', 'a,\"b\"', '@x'] * 10})")
+    drawn(desk, 1)
+    assert desk.inner_text(".lh-position") == "rows 1–15 of 40"
+    desk.click("[aria-label='Rows after']")
+    desk.click("[aria-label='Rows after']")
+    assert desk.inner_text(".lh-position") == "rows 31–40 of 40"
+    assert desk.locator("[aria-label='Rows after']").is_disabled()
+    with desk.expect_download() as download:
+        desk.click("[aria-label='Download as CSV']")
+    file = tmp_path / "table.csv"
+    download.value.save_as(file)
+    rows = list(csv.reader(file.read_text().splitlines()))
+    assert rows[:5] == [["n", "x"], ["0", "'=1+1"], ["1", "-2.5"], ["2", 'a,"b"'], ["3", "'@x"]]
+    assert len(rows) == 41
+
+
+def test_examples_work_at_once(desk: Page) -> None:
+    """Each example brings its code and its data, and runs to figures and tables as it is."""
+    for preset in ("correlation", "seasonality", "drawdown", "cross", "quality", "features"):
+        first = desk.evaluate("document.querySelector('.cm-line').innerText")
+        desk.click(f"[data-preset={preset}]")
+        desk.wait_for_function("(text) => document.querySelector('.cm-line').innerText !== text", arg=first)
+        run(desk)
+        desk.wait_for_selector(".lh-results .lh-figure .main-svg")
+        assert desk.locator(".lh-traceback, .lh-error, .lh-left-out").count() == 0, preset
+
+
+def test_an_error_shows_the_analysts_own_lines(desk: Page) -> None:
+    """What was printed before stands above; the traceback names lines of the program and nothing of the platform."""
+    run(desk, "print('before')\ndef half(x):\n    return x / 0\n\nhalf(1)", state="bad")
+    assert desk.inner_text(".lh-text") == "before\n"
+    traceback = desk.inner_text(".lh-traceback")
+    assert "ZeroDivisionError: division by zero" in traceback
+    assert 'File "<analysis>", line 3, in half' in traceback
+    assert "/" not in traceback.replace("x / 0", "")
+    assert "Error in the program in" in desk.inner_text(".lh-run-state")
+
+
+def test_a_run_is_stopped_and_is_the_only_one(desk: Page, platform: Platform) -> None:
+    """While one goes on Run is off, a second one is refused; Stop ends it, shows what it printed, and says so."""
+    write(desk, "print('going')\nwhile True: pass")
+    desk.keyboard.press(f"{MODIFIER}+Enter")
+    desk.wait_for_selector(".lh-run-state:has-text('Running')")
+    assert desk.locator("#lh-run-program").is_disabled()
+    assert "a run of yours is under way" in call_back(desk, "run", ["print(1)", *DAILY, 10])
+    desk.click("#lh-stop-program")
+    desk.wait_for_selector(".lh-run-state:has-text('Stopped in')")
+    desk.wait_for_selector(".lh-message:has-text('the run was stopped')")
+    assert desk.inner_text(".lh-text") == "going\n"
+    assert platform.query(
+        "SELECT status FROM lake.sandbox_run JOIN lake.sandbox_run_end USING (run_id) ORDER BY began_at DESC LIMIT 1"
+    ) == [("stopped",)]
+    run(desk, "'the next one works'")
+
+
+def test_every_run_is_on_record(desk: Page, platform: Platform) -> None:
+    """Who, what code, which data, limits, outcome, time, memory, sizes and hashes; the page lists it."""
+    code = "# on record\nprint(df['close'].sum())"
+    run(desk, code)
+    (row,) = platform.query(
+        """
+        SELECT user_name, code, code_sha256, selection, data_rows, data_version, length(data_sha256), limits, status,
+            items, wall_s > 0, cpu_s > 0, peak_bytes >= 0, result_bytes > 0, length(result_sha256), ended_at > began_at
+        FROM lake.sandbox_run JOIN lake.sandbox_run_end USING (run_id) ORDER BY began_at DESC LIMIT 1
+        """
+    )
+    (version,) = platform.query("SELECT data_version FROM gold.publication")[0]
+    assert row[:3] == ("analyst", code, hashlib.sha256(code.encode()).hexdigest())
+    assert row[3]["timeframe"] == "1d"  # type: ignore[index]
+    assert row[4:7] == (1420, version, 64)
+    assert row[7]["wall_s"] == 10  # type: ignore[index]
+    assert row[8:] == ("done", 1, True, True, True, True, 64, True)
+    desk.click(".lh-runs button")
+    desk.wait_for_selector(".lh-runs tr:has-text('# on record') .lh-state-done")
+
+
+def test_an_admin_sees_all_runs_and_may_take_longer(
+    is_on: None, log_in: Callable[..., Page], platform: Platform
+) -> None:
+    """The time limit is an admin's choice; what an analyst sends in its place is ignored."""
+    page = opened(log_in("admin", "/sandbox"))
+    expect(page.get_by_label("Time limit")).to_be_visible()
+    assert "Done in" in call_back(page, "run", ["'longer'", *DAILY, 60])
+    assert platform.query(
+        "SELECT (limits ->> 'wall_s')::float FROM lake.sandbox_run ORDER BY began_at DESC LIMIT 1"
+    ) == [(60,)]
+
+
+def test_an_analyst_takes_the_usual_time(desk: Page, platform: Platform) -> None:
+    """The field is not shown, and a script that sends it gets ten seconds all the same."""
+    expect(desk.get_by_label("Time limit")).to_have_count(0)
+    assert "Done in" in call_back(desk, "run", ["'longer'", *DAILY, 120])
+    assert platform.query(
+        "SELECT (limits ->> 'wall_s')::float FROM lake.sandbox_run ORDER BY began_at DESC LIMIT 1"
+    ) == [(10,)]
+
+
+def test_analyses_are_kept_under_a_name(desk: Page, platform: Platform) -> None:
+    """Save, change, open, rename and delete; what was opened brings its data."""
+    platform.query("DELETE FROM lake.analysis RETURNING name")
+    desk.click("[data-preset=cross]")
+    desk.wait_for_selector(".cm-line:has-text('Long while')")
+    write(desk, "# my own")
+    desk.fill("#lh-analysis-name :is(input, textarea)", "my study")
+    desk.click("#lh-save-analysis")
+    desk.wait_for_selector(".lh-run-state:has-text('my study is saved')")
+    write(desk, "# something else")
+    desk.click("#lh-saved input")
+    desk.click("[role=option]:has-text('my study')")
+    desk.wait_for_selector(".lh-run-state:has-text('my study is open')")
+    desk.wait_for_selector(".cm-line:has-text('# my own')")
+    desk.fill("#lh-analysis-name :is(input, textarea)", "renamed")
+    desk.click("#lh-rename-analysis")
+    desk.wait_for_selector(".lh-run-state:has-text('my study is now renamed')")
+    ((name, code, selection),) = platform.query("SELECT name, code, selection FROM lake.analysis")
+    assert (name, code, selection["timeframe"]) == ("renamed", "# my own", "1d")  # type: ignore[index]
+    desk.click("#lh-delete-analysis")
+    desk.wait_for_selector(".lh-run-state:has-text('renamed is deleted')")
+    assert platform.query("SELECT count(*) FROM lake.analysis") == [(0,)]
+
+
+def test_what_was_written_is_there_after_a_reload(desk: Page) -> None:
+    """The browser keeps the program and its data for this user, and for nobody else."""
+    write(desk, "# kept by the browser")
+    desk.wait_for_function("localStorage.getItem('lakehouse-analysis:analyst')?.includes('kept by the browser')")
+    desk.reload()
+    opened(desk)
+    desk.wait_for_selector(".cm-line:has-text('# kept by the browser')")
+    assert desk.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('lakehouse-analysis'))") == [
+        "lakehouse-analysis:analyst"
+    ]
+
+
+def test_output_is_never_markup(desk: Page) -> None:
+    """Text, tables and figures of a hostile program show their tags as text: nothing runs, links or loads."""
+    run(
+        desk,
+        "bad = \"<img src='https://evil.example/x.png' onerror='window.bad = 1'><a href='https://evil.example'>x</a>\"\n"
+        "print(bad)\nprint('\\x1b[31m\\u202ered')\nshow(pd.DataFrame({bad: [bad]}))\n"
+        "fig = px.scatter(x=[1], y=[1], title=bad, hover_name=[bad])\nfig.update_traces(text=[bad], mode='text')\n"
+        "fig.add_layout_image(source='https://evil.example/x.png')\nfig.add_annotation(text=bad)\nfig",
+    )
+    desk.wait_for_selector(".lh-figure .main-svg")
+    assert "<img src=" in desk.inner_text(".lh-text >> nth=0")
+    assert "\u202e" not in desk.inner_text(".lh-results")
+    assert desk.locator(".lh-results :is(img, a, script, image)").count() == 0
+    assert desk.evaluate("window.bad") is None
+    assert desk.inner_text(".lh-left-out") == "Left out of this figure: images"
+
+
+def test_what_a_script_sends_is_refused(desk: Page, platform: Platform) -> None:
+    """The callback says what was wrong, as text and never as a page or a traceback; nothing is run."""
+    before = platform.query("SELECT count(*) FROM lake.sandbox_run")
+    for values, message in WRONG:
+        said = call_back(desk, "run", values)
+        assert message in html.unescape(said), values
+        assert "Traceback" not in said
+        assert "<img" not in said
+    assert platform.query("SELECT count(*) FROM lake.sandbox_run") == before
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_fits(desk: Page, scheme: str, width: int) -> None:
+    """In both themes and on a phone nothing is wider than the window, and figures follow the theme."""
+    desk.set_viewport_size({"width": width, "height": 800})
+    desk.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    run(
+        desk,
+        "print('x' * 500)\nshow(pd.DataFrame({f'column {n}': [n] for n in range(40)}))\n"
+        "px.line(df, x='begin_at', y='close')",
+    )
+    desk.wait_for_selector(".lh-figure .main-svg")
+    assert desk.evaluate("document.documentElement.scrollWidth") <= width
+    ink = desk.evaluate("getComputedStyle(document.querySelector('.lh-figure .xtick text')).fill")
+    assert ink == {"light": "rgb(24, 32, 48)", "dark": "rgb(227, 232, 240)"}[scheme]
+
+
+def test_everything_has_a_name_and_the_keyboard_reaches_it(desk: Page) -> None:
+    """Each control tells its name; the keyboard gets out of the editor, to Run, and runs by Enter."""
+    assert desk.evaluate(_NAMELESS) == []
+    write(desk, "'by keyboard'")
+    desk.keyboard.press("Escape")
+    desk.keyboard.press("Tab")
+    for _ in range(5):
+        if desk.evaluate("document.activeElement.id") == "lh-run-program":
+            break
+        desk.keyboard.press("Tab")
+    assert desk.evaluate("document.activeElement.id") == "lh-run-program"
+    desk.keyboard.press("Enter")
+    desk.wait_for_selector(".lh-run-state[data-state=good]")
+    assert "by keyboard" in desk.inner_text(".lh-text")
+
+
+def test_a_web_process_that_dies_leaves_the_run_without_an_end(
+    is_on: None, browser: Browser, platform: Platform
+) -> None:
+    """The row before the run stays, and is shown as such; where the sandbox is off the page says why and what helps."""
+    with web_server(platform.dsn, platform.folder, platform.sandbox_socket) as (url, process):
+        page = opened(logged_in_at(browser, url, platform))
+        write(page, "# never ends\nwhile True: pass")
+        page.keyboard.press(f"{MODIFIER}+Enter")
+        page.wait_for_selector(".lh-run-state:has-text('Running')")
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert platform.query(
+        "SELECT r.run_id IN (SELECT run_id FROM lake.sandbox_run_end) FROM lake.sandbox_run r"
+        " ORDER BY began_at DESC LIMIT 1"
+    ) == [(False,)]
+    with web_process(platform.dsn, platform.folder) as url:
+        page = logged_in_at(browser, url, platform)
+        page.wait_for_selector(".lh-run-state:has-text('The sandbox is off')")
+        assert "lakehouse up" in page.inner_text(".lh-run-state")
+        assert page.locator("#lh-run-program").is_disabled()
+        page.click(".lh-runs button")
+        row = page.locator(".lh-runs tr:has-text('# never ends')").first
+        expect(row).to_contain_text("No end: the web process stopped during it")
+
+
+def logged_in_at(browser: Browser, url: str, platform: Platform) -> Page:
+    """Return the page Analysis of another web process, in a browser of its own (it is another site)."""
+    page = browser.new_context().new_page()
+    page.goto(f"{url}/sandbox")
+    page.fill("#name", "analyst")
+    page.fill("#password", platform.passwords["analyst"])
+    page.click("button[type=submit]")
+    page.wait_for_selector(".lh-role:not(:empty)")
+    return page
+
+
+_NAMELESS = """
+() => {
+  const textOf = (id) => document.getElementById(id)?.innerText ?? "";
+  const nameOf = (element) => {
+    const by = (element.getAttribute("aria-labelledby") ?? "").split(" ").map(textOf);
+    const labels = [...(element.labels ?? [])].map((label) => label.innerText);
+    return [element.getAttribute("aria-label"), ...by, ...labels, element.innerText, element.title].join("").trim();
+  };
+  const controls = "button, input, textarea, select, a[href], [role=textbox], [role=listbox], [tabindex='0']";
+  return [...document.querySelectorAll(controls)]
+    .filter((element) => element.offsetParent && !nameOf(element))
+    .map((element) => element.outerHTML.slice(0, 200));
+}
+"""
