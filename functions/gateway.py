@@ -14,7 +14,7 @@ NO_PATH = ("not_found", "there is no such path under /v1")
 # What Chalice refuses itself
 _CHALICE = {
     405: ("method_not_allowed", "the path does not take this method: the header Allow says which it takes"),
-    415: ("unsupported_media_type", "the body must be JSON: send it with Content-Type: application/json"),
+    415: ("unsupported_media_type", "send the body with Content-Type: {types}"),
     500: ("internal", "the platform failed at this request, and wrote down why in its log"),
 }
 
@@ -26,9 +26,16 @@ class Api(Chalice):
         if _size(event) > MAX_BODY_BYTES:
             return _answer(413, *TOO_LARGE)
         answer = super().__call__(event, context)
-        if answer["statusCode"] in _CHALICE and '"Code"' in answer["body"]:
-            return {**answer, **_answer(answer["statusCode"], *_CHALICE[answer["statusCode"]], answer["headers"])}
-        return answer
+        status = answer["statusCode"]
+        if status not in _CHALICE or '"Code"' not in answer["body"]:
+            return answer
+        code, message = _CHALICE[status]
+        return _answer(status, code, message.format(types=self._types(event["requestContext"])), answer["headers"])
+
+    def _types(self, context: dict[str, Any]) -> str:
+        """Return what the path asked for takes."""
+        entry = self.routes.get(context["resourcePath"], {}).get(context["httpMethod"])
+        return " or ".join(entry.content_types) if entry else ""
 
 
 def refusal(code: str, message: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 import subprocess
@@ -237,6 +238,7 @@ def upload_everything(functions: Functions) -> None:
     fields = dict(zip(("board", "secid", "timeframe", "name"), ("TQBR", "SBER", "1d", "1.json"), strict=True))
     posts = {"/v1/uploads": page, "/v1/uploads/accept": json.dumps({"upload_key": key})}
     for path, body in posts.items():
+        is_binary = TYPE_BY_PATH[path] == "application/octet-stream"
         answer = functions.call(
             "app",
             {
@@ -245,12 +247,16 @@ def upload_everything(functions: Functions) -> None:
                 "multiValueQueryStringParameters": {name: [value] for name, value in fields.items()}
                 if fields
                 else None,
-                "headers": {"authorization": f"Bearer {token}", "content-type": "application/json"},
-                "body": body,
+                "headers": {"authorization": f"Bearer {token}", "content-type": TYPE_BY_PATH[path]},
+                "body": base64.b64encode(body.encode()).decode() if is_binary else body,
+                "isBase64Encoded": is_binary,
             },
         )
         assert answer["statusCode"] in (201, 202), answer
         fields = {}
+
+
+TYPE_BY_PATH = {"/v1/uploads": "application/octet-stream", "/v1/uploads/accept": "application/json"}
 
 
 def garbling(end: str) -> Any:
