@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from aiohttp import web
 from psycopg import Connection, sql
 from psycopg.conninfo import make_conninfo
@@ -226,3 +227,41 @@ def until(is_so: Callable[[], Any], within_s: float = 400, every_s: float = 0.02
 def _in_own_session(work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
     os.setsid()
     work(*arguments)
+
+
+@contextmanager
+def holding(dsn: str, relation: str, mode: str) -> Iterator[Connection[Any]]:
+    """Hold a lock that stops whoever comes to *relation*; give a connection to look on with."""
+    with psycopg.connect(dsn) as holder, connect(dsn) as looker:
+        holder.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(sql.SQL(relation), sql.SQL(mode)))
+        yield looker
+
+
+def count(conn: Connection[Any], query: str) -> int:
+    row = conn.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def being_read(conn: Connection[Any]) -> int:
+    """Return how many windows of candles have pages and no object yet."""
+    landed = count(conn, "SELECT count(*) FROM lake.bronze_object WHERE family = 'candles'")
+    begun = "SELECT count(*) FROM lake.job_window WHERE family = 'candles' AND state = 'running' AND pages > 0"
+    return count(conn, begun) - landed
+
+
+def runs_on(conn: Connection[Any], table: str) -> int:
+    """Return how often the lock of a Delta table was taken."""
+    return count(conn, f"SELECT coalesce(max(generation), 0) FROM lake.table_lock WHERE table_name = '{table}'")  # noqa: S608
+
+
+def waits_to_commit(conn: Connection[Any], table: str) -> bool:
+    """Return whether who holds a Delta table's lock waits to look, before the commit, whether it is still his."""
+    row = conn.execute(
+        """
+        SELECT count(*) FROM pg_locks waits JOIN pg_locks holds USING (pid)
+        WHERE NOT waits.granted AND waits.relation = 'lake.table_lock'::regclass AND holds.locktype = 'advisory'
+            AND (holds.classid::bigint << 32) + holds.objid::bigint = hashtextextended(%s, 0)
+        """,
+        (f"lakehouse {table}",),
+    ).fetchone()
+    return bool(row and row[0])

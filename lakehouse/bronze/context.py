@@ -47,7 +47,7 @@ class FetchContext:
     """
 
     iss_url: str
-    dsn: str
+    dsn: str = field(repr=False)  # holds a password
     store_url: str
     rate_per_s: float = 5
     in_flight: int = 4

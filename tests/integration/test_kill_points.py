@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 from distributed import Client, LocalCluster
-from psycopg import Connection, sql
+from psycopg import Connection
 
 from lakehouse.bronze.fetch import FetchContext
 from lakehouse.database.connection import connect
@@ -23,7 +20,22 @@ from lakehouse.market.candle import CANDLES, FACT_CANDLE
 from lakehouse.market.table import Table
 from lakehouse.serving.publish import publish_gold, rebuild_serving
 from lakehouse.storage.store import Store
-from tests.killing import WORKERS, Calm, Chain, SlowExchange, child, hashes, kill_session, shown, until
+from tests.killing import (
+    WORKERS,
+    Calm,
+    Chain,
+    SlowExchange,
+    being_read,
+    child,
+    count,
+    hashes,
+    holding,
+    kill_session,
+    runs_on,
+    shown,
+    until,
+    waits_to_commit,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -52,19 +64,6 @@ def is_blocked(conn: Connection[Any], relation: str) -> bool:
         (relation,),
     ).fetchone()
     return bool(row and row[0])
-
-
-@contextmanager
-def holding(dsn: str, relation: str, mode: str) -> Iterator[Connection[Any]]:
-    """Hold a lock that stops whoever comes to *relation*; give a connection to look on with."""
-    with psycopg.connect(dsn) as holder, connect(dsn) as looker:
-        holder.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(sql.SQL(relation), sql.SQL(mode)))
-        yield looker
-
-
-def count(conn: Connection[Any], query: str) -> int:
-    row = conn.execute(query).fetchone()
-    return int(row[0]) if row else 0
 
 
 # -- between the exchange and Bronze ----------------------------------------------------------------------------------
@@ -172,13 +171,6 @@ def test_a_killed_dask_worker(market: SlowExchange, dsn: str, tmp_path: Path) ->
         market.pause_s = 0
 
 
-def being_read(conn: Connection[Any]) -> int:
-    """Return how many windows of candles have pages and no object yet."""
-    landed = count(conn, "SELECT count(*) FROM lake.bronze_object WHERE family = 'candles'")
-    begun = "SELECT count(*) FROM lake.job_window WHERE family = 'candles' AND state = 'running' AND pages > 0"
-    return count(conn, begun) - landed
-
-
 # -- in Spark ---------------------------------------------------------------------------------------------------------
 
 
@@ -229,24 +221,6 @@ def test_killed_before_and_after_the_commit_of_a_merge_and_in_gold(
     assert version(landed, CANDLES) == 1
     assert hashes(landed.lake) == calm.hashes
     assert shown(landed.dsn) == calm.rows
-
-
-def runs_on(conn: Connection[Any], table: str) -> int:
-    """Return how often the lock of a Delta table was taken."""
-    return count(conn, f"SELECT coalesce(max(generation), 0) FROM lake.table_lock WHERE table_name = '{table}'")  # noqa: S608
-
-
-def waits_to_commit(conn: Connection[Any], table: str) -> bool:
-    """Return whether who holds a Delta table's lock waits to look, before the commit, whether it is still his."""
-    row = conn.execute(
-        """
-        SELECT count(*) FROM pg_locks waits JOIN pg_locks holds USING (pid)
-        WHERE NOT waits.granted AND waits.relation = 'lake.table_lock'::regclass AND holds.locktype = 'advisory'
-            AND (holds.classid::bigint << 32) + holds.objid::bigint = hashtextextended(%s, 0)
-        """,
-        (f"lakehouse {table}",),
-    ).fetchone()
-    return bool(row and row[0])
 
 
 def unmerged(conn: Connection[Any]) -> int:
