@@ -77,13 +77,16 @@ class Runner:
                 wire.close(descriptors)
 
     def _start(self) -> str | None:
-        reason = namespaces.why_not(readable())
-        if reason is None:
+        without = namespaces.why_not(readable())
+        if without is None:
             self._server = ForkServer([*self._command, "namespaces"])
         else:
-            _LOG.info("sandbox.without_namespaces", reason=reason)
+            _LOG.warning("sandbox.without_namespaces", reason=without)
         self._server.start()
-        return selftest.why_off(self._execute)
+        reason = selftest.why_off(self._execute)
+        if reason and without:
+            return f"{reason}; namespaces, which might help, are not to be had: {without} (docs/sandbox.md)"
+        return reason
 
     def _answer(self, connection: socket.socket, request: Any, descriptors: list[int]) -> None:
         match request:

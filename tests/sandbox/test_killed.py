@@ -90,6 +90,7 @@ def test_a_killed_runner_is_started_again(supervised: Supervised) -> None:
     assert printed(supervised.sandbox.run("print(1)", b"", user="anna")) == "1\n"
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("seed", range(seeds(4, 60)))
 def test_a_killed_fork_server_is_started_again(supervised: Supervised, seed: int) -> None:
     """At whatever moment of a run it is killed, by whichever of its processes."""
