@@ -10,6 +10,8 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+import psycopg
+import structlog
 
 from gradio_app import sandbox_output as output
 from gradio_app.callbacks import require
@@ -26,10 +28,14 @@ from lakehouse.sandbox.host import Limits
 from lakehouse.serving.frames import Selection
 from lakehouse.serving.queries import InstrumentRow, instruments
 
+log = structlog.get_logger()
+
 ADMIN_WALL_S = (10, 30, 60, 120)
 _CPU_SHARE = 0.8  # of the wall time
 _TICK_S = 0.5
 _PAGE = "sandbox page"
+_AWAY = "the database does not answer, so the run has no result, or no end on record: try again in some seconds"
+_FAILED = "the platform failed at this run: try again; an admin finds why in logs/web.log under sandbox_page.run_failed"
 
 
 @dataclass(frozen=True)
@@ -99,8 +105,10 @@ class SandboxDesk:
             is_running = self.runs.of(user) is not None
             yield output.status(str(error), "bad"), gr.skip(), *_buttons(is_running=is_running), gr.skip()
             return
+        results: Any = ""  # those of the run before do not stand below what happens now
         async for text in _followed(running, happened):
-            yield output.status(text, "running"), gr.skip(), *_buttons(is_running=True), gr.skip()
+            yield output.status(text, "running"), results, *_buttons(is_running=True), gr.skip()
+            results = gr.skip()
         yield await asyncio.to_thread(self._finished, user, running)
 
     def stop(self, request: gr.Request) -> str:
@@ -113,6 +121,11 @@ class SandboxDesk:
             finished = running.result.result()
         except LakehouseError as error:
             return output.status(str(error), "bad"), gr.skip(), *_buttons(), gr.skip()
+        except psycopg.Error:
+            return output.status(_AWAY, "bad"), gr.skip(), *_buttons(), gr.skip()
+        except Exception:
+            log.exception("sandbox_page.run_failed", run_id=str(running.run_id))
+            return output.status(_FAILED, "bad"), gr.skip(), *_buttons(), gr.skip()
         return output.finished_status(finished), output.results(finished), *_buttons(), self._runs(user)
 
     def _runs(self, user: User) -> str:
