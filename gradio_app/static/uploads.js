@@ -82,7 +82,7 @@ function row(upload) {
     upload.rows.toLocaleString("en-GB"),
     upload.uploaded_by || "the store",
     upload.upload_key.replace("uploads/", ""),
-    upload.fate,
+    upload.fate.replace(`${upload.upload_key}: `, ""),
     upload.state === "imported" && !upload.accepted_by ? acceptButton(upload.upload_key) : "",
   ];
   const line = document.createElement("tr");
