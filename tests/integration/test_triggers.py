@@ -24,6 +24,7 @@ from tests.functions_api import Api, deployed_functions, embedded, served_functi
 from tests.hostile_requests import JSON, Hostile
 from tests.killing import until
 from tests.stores import make_bucket, options, send_events
+from tests.uploaded import DAYS, candles_json
 
 pytestmark = pytest.mark.postgres
 SINCE = "2026-05-01"
@@ -123,6 +124,15 @@ def test_an_object_that_others_put_there_is_recorded_and_poked_for(chain: Chain)
     recorded = "SELECT secid, rows FROM lake.bronze_object WHERE object_key = %s"
     until(lambda: chain.rows(recorded, described.object_key) == [("GAZP", 1)], 30)
     assert chain.rows("SELECT task_name FROM procrastinate_jobs WHERE status = 'todo'") == [("merge",)]
+
+
+def test_a_saved_page_that_others_put_there_is_imported(chain: Chain) -> None:
+    """Under uploads/, by the store's own news; what is no page of what its place says is listed as refused."""
+    chain.store.put(DAYS, candles_json([candle("2012-03-01 00:00:00")]))
+    chain.store.put(DAYS.replace("/1d/", "/1w/"), candles_json([candle("2012-03-01 00:00:00")]))
+    seen = "SELECT state, rows FROM lake.upload ORDER BY 1"
+    until(lambda: chain.rows(seen) == [("imported", 1), ("refused", 0)], 60)
+    assert chain.rows("SELECT count(*) FROM lake.bronze_object WHERE rank = -1") == [(1,)]
 
 
 def test_a_schedule_that_is_due_runs_once(chain: Chain) -> None:
