@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from lakehouse.sandbox.host import Outcome, Sandbox
 from tests.components import require
 
 RUNNER = (sys.executable, "-m", "lakehouse.sandbox.runner")
-FIRST_UID = 1_900_000_000
+RUN_NICENESS = 10
 _READY_S = 120.0
 
 
@@ -78,16 +77,14 @@ def why_off_at_last(sandbox: Sandbox) -> str | None:
         time.sleep(0.05)
 
 
-def runs_of_strangers() -> list[psutil.Process]:
-    """Return the processes that run under a user that only runs of the sandbox have."""
-    if os.geteuid() != 0:
-        return [each for each in psutil.process_iter() if _is_niced_fork(each)]
-    return [each for each in psutil.process_iter(["uids"]) if each.info["uids"] and each.info["uids"].real >= FIRST_UID]
+def runs_of(runner: int) -> list[psutil.Process]:
+    """Return the processes of programs that a runner has at work, by its pid: they alone are niced."""
+    return [child for child in psutil.Process(runner).children(recursive=True) if _is_run(child)]
 
 
-def _is_niced_fork(process: psutil.Process) -> bool:
+def _is_run(process: psutil.Process) -> bool:
     try:
-        return process.nice() == 10 and "lakehouse.sandbox.forkserver" in process.cmdline()
+        return bool(process.nice() == RUN_NICENESS and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 

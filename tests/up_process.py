@@ -26,6 +26,7 @@ _MODULES = {
     "spark": "lakehouse.jobs.worker",
     "worker": "functions.embedded",
     "web": "gradio_app.server",
+    "sandbox": "lakehouse.sandbox.runner",
 }
 _WAITING = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
 

@@ -17,8 +17,11 @@ from psycopg import Connection
 
 from lakehouse.database.connection import connect
 from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.sandbox.host import Sandbox
 from lakehouse.silver.lake import Lake
+from tests.components import require
 from tests.killing import WORKERS, Calm, SlowExchange, hashes, shown, until
+from tests.sandboxes import printed, why_off_at_last
 from tests.up_process import COMMAND, UpProcess, gone
 
 pytestmark = [pytest.mark.postgres, pytest.mark.spark]
@@ -111,6 +114,21 @@ def test_a_killed_web_process_answers_again(up: UpProcess) -> None:
     up.kill(up.service("web"))
     assert until(up.health, 60, 0.2) == before
     assert re.search(r"^web ended with SIGKILL: ", up.said(), re.M)
+
+
+def test_a_killed_sandbox_comes_back(up: UpProcess) -> None:
+    """The platform goes on without it, and it holds no setting of ours but its socket."""
+    sandbox = Sandbox(up.data / "sandbox.sock")
+    if reason := why_off_at_last(sandbox):
+        require("the sandbox", reason)
+    service = up.service("sandbox")
+    assert service is not None
+    assert {name for name in service.environ() if name.startswith("LAKEHOUSE")} == set()
+    up.kill(service)
+    assert until(up.health, 5)
+    assert why_off_at_last(sandbox) is None
+    assert printed(sandbox.run("print(1)", b"", user="anna")) == "1\n"
+    assert re.search(r"^sandbox ended with SIGKILL: ", up.said(), re.M)
 
 
 def test_a_killed_database_comes_back(up: UpProcess, calm: Calm, market: SlowExchange, job: int) -> None:

@@ -160,9 +160,17 @@ def test_a_service_is_started_again_later_and_later() -> None:
 
 
 def test_a_service_that_keeps_dying_is_given_up(tmp_path: Path) -> None:
-    """Each death is one line with its code and last words; the fifth stops the platform with all that is to know."""
+    """
+    Each death is one line with its code and last words; the fifth stops the platform with all that is to know.
+
+    One that is spared, as the sandbox is, is tried for ever, and the platform goes on.
+    """
     (tmp_path / "logs").mkdir()
     lines: list[str] = []
+    spared_lines: list[str] = []
+    sparing = Supervisor(tmp_path, spared_lines.append, lambda service: None)
+    sparing.start(Service("spared", ["json.tool", "--nosuch"], tmp_path / "logs" / "spared.log", is_spared=True))
+    sparing.watch()
     supervisor = Supervisor(tmp_path, lines.append, lambda service: None)
     supervisor.start(Service("fetcher", ["json.tool", "--nosuch"], tmp_path / "logs" / "fetcher.log"))
     supervisor.watch()
@@ -173,6 +181,10 @@ def test_a_service_that_keeps_dying_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(ServiceFailed, match=expected):
         until(supervisor.check, 60)
     supervisor.stop()
+    until(lambda: len(spared_lines) == 5, 30)
+    sparing.check()
+    sparing.stop()
+    assert [line[-7:].strip() for line in spared_lines] == ["in 1 s", "in 2 s", "in 4 s", "in 8 s", "in 30 s"]
     assert [line[-6:] for line in lines] == ["in 1 s", "in 2 s", "in 4 s", "in 8 s"]
     assert all(re.match(r"fetcher ended with code 2: .*--nosuch \(see .*fetcher\.log\); it is", line) for line in lines)
     assert (tmp_path / "logs" / "supervisor.log").read_text().count("fetcher") >= 5

@@ -20,7 +20,7 @@ from lakehouse.up.service import Service
 from lakehouse.up.supervisor import Supervisor
 from tests.components import require
 from tests.killing import until
-from tests.sandboxes import printed, runs_of_strangers, why_off_at_last
+from tests.sandboxes import printed, runs_of, why_off_at_last
 from tests.seeds import seeds
 
 SLEEP = "print('began')\nimport time\ntime.sleep(60)"
@@ -70,7 +70,6 @@ def supervised(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]
         yield held
     finally:
         held.supervisor.stop()
-    until(lambda: not runs_of_strangers(), 10)
 
 
 def test_a_killed_runner_is_started_again(supervised: Supervised) -> None:
@@ -98,14 +97,15 @@ def test_a_killed_fork_server_is_started_again(supervised: Supervised, seed: int
     run = supervised.begun("anna")
     time.sleep(rng.uniform(0, 0.1))
     family = supervised.runner().children(recursive=True)
+    runs = runs_of(supervised.runner().pid)
     rng.choice(family).kill()
     outcome = run.result(30)
+    assert not psutil.wait_procs(runs, 10)[1]
     assert (outcome.status, outcome.message) == (
         "died",
         "the run's process died: a library crashed, or the sandbox was restarted; run it again",
     )
     assert printed(supervised.sandbox.run("print(1)", b"", user="anna")) == "1\n"
-    supervised.sandbox.run("print(1)", b"", user="anna")
 
 
 def test_a_killed_host_takes_its_run_along(supervised: Supervised) -> None:
@@ -120,11 +120,12 @@ def test_a_killed_host_takes_its_run_along(supervised: Supervised) -> None:
     assert host.stdout is not None
     while host.stdout.readline().strip() != "0":
         pass
-    until(lambda: bool(runs_of_strangers()), 10)
+    runner = supervised.runner().pid
+    until(lambda: bool(runs_of(runner)), 10)
     host.send_signal(signal.SIGKILL)
     host.wait()
     host.stdout.close()
-    until(lambda: not runs_of_strangers(), 10)
+    until(lambda: not runs_of(runner), 10)
     assert printed(supervised.sandbox.run("print(1)", b"", user="boris")) == "1\n"
 
 

