@@ -41,18 +41,19 @@ def main() -> None:
         settings = with_settings(load_settings(), data_dir=Path(folder) / "data")
         plan = Plan(settings, source="simulator", frozen=True, web="none")
         with running(plan) as platform, connect(platform.dsn) as conn:
-            _show("the demo's market", _run(conn, platform, demo_ingests(plan)), conn)
-            days = rows // (ROWS_A_DAY * len(SHARES)) * 7 // 5 + 7
-            minutes = {
-                "instruments": list(SHARES),
-                "timeframes": ["1m"],
-                "from": (TILL - dt.timedelta(days=days)).isoformat(),
-                "till": TILL.isoformat(),
-            }
-            _show(f"{rows:,} minute candles more", _run(conn, platform, [minutes]), conn)
+            _show("the demo's market", run_jobs(conn, platform, demo_ingests(plan)), conn)
+            _show(f"{rows:,} minute candles more", run_jobs(conn, platform, [minutes(rows)]), conn)
 
 
-def _run(conn: Connection[Any], platform: Platform, documents: Sequence[dict[str, Any]]) -> list[queue.Job]:
+def minutes(rows: int) -> dict[str, Any]:
+    """Return the ingest of about *rows* minute candles."""
+    days = rows // (ROWS_A_DAY * len(SHARES)) * 7 // 5 + 7
+    first = TILL - dt.timedelta(days=days)
+    return {"instruments": list(SHARES), "timeframes": ["1m"], "from": f"{first}", "till": f"{TILL}"}
+
+
+def run_jobs(conn: Connection[Any], platform: Platform, documents: Sequence[dict[str, Any]]) -> list[queue.Job]:
+    """Ingest what *documents* ask for; return the jobs when all is published."""
     job_ids = [queue.submit_ingest(conn, queue.IngestRequest.parse(document), "bench") for document in documents]
     while True:
         platform.check()

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from delta import exceptions as conflicts
 from pyspark.errors import AnalysisException
 
 from lakehouse.database.locks import table_lock
-from lakehouse.engines.address import TableAddress
+from lakehouse.engines.address import TableAddress, is_s3
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 
@@ -40,6 +40,7 @@ CONFLICTS = (
 )
 _MAKING_S = 10.0  # it takes 30 ms
 _LOOK_S = 0.05
+_LOG_FOLDERS = ("_delta_log/_staged_commits", "_delta_log")
 _COMMIT = re.compile(r"_delta_log/\d{20}\.(json|checkpoint.*parquet)")
 _RUN_ID = "spark.databricks.delta.commitInfo.userMetadata"
 
@@ -76,7 +77,10 @@ def ensure_table(spark: SparkSession, address: TableAddress, table: Table) -> No
 
     With change data feed; without deletion vectors and other features that deltalake cannot read or write.
     """
-    clear_half_made(address.url)
+    if is_s3(address.url):
+        clear_empty_log(spark, address)
+    else:
+        clear_half_made(address.url)
     partitioned = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
     try:
         spark.sql(
@@ -111,6 +115,23 @@ def clear_half_made(url: str) -> None:
     if is_unborn and time.time() - changed_at > _MAKING_S:
         log.warning("engines.half_made_table_removed", url=url, files=sorted(files))
         shutil.rmtree(url)
+
+
+def clear_empty_log(spark: SparkSession, address: TableAddress) -> None:
+    """
+    Remove the marks of empty folders that a creation on S3 left which was cut short.
+
+    Spark takes them for a table, and would never create it. Only what is empty goes: nobody at work there is disturbed.
+    """
+    if address.exists():
+        return
+    hadoop: Any = spark.sparkContext._jvm
+    paths = [hadoop.org.apache.hadoop.fs.Path(f"{address.spark_path}/{name}") for name in _LOG_FOLDERS]
+    store = paths[0].getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+    if store.exists(paths[-1]) and not store.listFiles(paths[-1], True).hasNext():
+        log.warning("engines.half_made_table_removed", url=address.url, files=[])
+        for path in paths:
+            store.delete(path, False)
 
 
 def make_equal(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from lakehouse.engines.jars import jar_paths, java_home
+from lakehouse.engines.log_store import LOG_STORE, compile_log_store
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -42,6 +44,11 @@ def start_spark(
 
     builder = SparkSession.builder.appName("lakehouse").master(master)
     settings = _settings(jar_paths(with_s3=with_s3), shuffle_partitions, driver_memory)
+    if with_s3:
+        classes = Path(work_dir or tempfile.mkdtemp(prefix="lakehouse-spark-")) / "classes"
+        classes.mkdir(parents=True, exist_ok=True)
+        settings["spark.driver.extraClassPath"] += f":{classes}"
+        settings["spark.delta.logStore.s3a.impl"] = LOG_STORE
     if _is_on_this_machine(master):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         settings |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
@@ -55,6 +62,8 @@ def start_spark(
         builder = builder.config("spark.driver.extraJavaOptions", java)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
+    if with_s3:
+        compile_log_store(spark, classes)
     return spark
 
 
