@@ -67,7 +67,7 @@ class Silver:
         try:
             feed = address.open(version).load_cdf(since + 1, version, columns=list(columns))
             return _counted((pl.DataFrame(pa.record_batch(batch)) for batch in feed), columns)
-        except DeltaError as error:
+        except (DeltaError, pa.ArrowInvalid) as error:  # the latter where a file of it is gone
             raise FeedGone(f"{address.url}: the changes since version {since} cannot be read ({error})") from error
 
 

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from lakehouse.database.connection import connect
 from lakehouse.gold.build import build_gold, rebuild_gold
+from lakehouse.jobs import caring, schedules
 from lakehouse.jobs.queue import enqueue, settle
 from lakehouse.serving.publish import publish_gold, rebuild_serving
 from lakehouse.serving.publish_quarantine import publish_quarantine
@@ -92,8 +93,15 @@ def rebuild(place: Lakeside, station: Station) -> None:
         enqueue(conn, "publish" if station == "gold" else "merge", {}, only_one=True)
 
 
-def _step(place: Lakeside, step: str, build: Callable[[str], Any]) -> None:
-    """Run one step and write down what it did: the rows that page, CLI and API show."""
+def care(place: Lakeside, arguments: dict[str, Any]) -> None:
+    """Keep the tables small, as the run of a schedule."""
+    told = _step(place, "care", lambda run_id: caring.care(place.dsn, place.lake, run_id))
+    with connect(place.dsn, "lakehouse_app") as conn:
+        schedules.finish(conn, arguments, str(told))
+
+
+def _step(place: Lakeside, step: str, build: Callable[[str], Any]) -> Any:
+    """Run one step and write down what it did, the rows that page, CLI and API show; return its report."""
     run_id = f"{step.replace(' ', '-')}-{uuid.uuid4().hex[:12]}"
     began = time.monotonic()
     with connect(place.dsn, "lakehouse_app") as conn:
@@ -106,6 +114,7 @@ def _step(place: Lakeside, step: str, build: Callable[[str], Any]) -> None:
             (seconds, Jsonb(asdict(report)), run_id),
         )
     log.info("jobs.step_done", step=step, run_id=run_id, seconds=seconds)
+    return report
 
 
 def _last_build(conn: Connection[Any]) -> Any:

@@ -49,6 +49,7 @@ def run(settings: Settings) -> None:
         "merge": lambda _: merging.merge(place),
         "publish": lambda _: merging.publish(place),
         "rebuild": lambda arguments: merging.rebuild(place, arguments["station"]),
+        "care": lambda arguments: merging.care(place, arguments),
     }
     with ending_with_jvm(spark):
         with naming_full_disk("Silver's tables cannot be made", data):

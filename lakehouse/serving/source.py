@@ -77,7 +77,7 @@ class FactSource:
         try:
             feed = self._delta.load_cdf(starting_version=since + 1, ending_version=self.version)
             rows = pl.DataFrame(pa.table(feed))
-        except DeltaError as error:
+        except (DeltaError, pa.ArrowInvalid) as error:  # the latter where a file of it is gone
             raise FeedGone(f"{self.url}: the changes since version {since} cannot be read ({error})") from error
         # Of several changes of a key the last counts; a rewrite of the table lists a key as gone and as inserted
         newest = (

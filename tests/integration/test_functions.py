@@ -166,6 +166,80 @@ def test_the_api_tells_the_quality(api: Api) -> None:
         assert ask(api, "GET", f"/v1/quality?{filter_}")[1]["volume_gaps"] == []
 
 
+def test_the_api_shows_the_schedules_and_an_admin_changes_them(api: Api) -> None:
+    """Analysts read them; what an admin changes is there at once, and on the audit record."""
+    status, body = api.ask(Hostile("GET", b"/v1/schedules", 200, "", role="analyst"))
+    names = [each["name"] for each in json.loads(body)["schedules"]]
+    assert (status, names) == (200, ["increment", "forming", "reconcile", "care"])
+    wanted = {"at": "06:30", "is_on": False}
+    status, changed = put(api, "increment", wanted)
+    assert (status, changed["at"], changed["is_on"], changed["next_due_at"]) == (200, "06:30", False, None)
+    query = "SELECT target, detail, outcome FROM lake.audit WHERE action = 'schedule'"
+    assert api.conn.execute(query).fetchall() == [("increment", wanted, "done")]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "said"),
+    [
+        ("night", {"is_on": True}, "there is no schedule 'night'"),
+        ("increment", {}, "the body must be"),
+        ("increment", {"when": "now"}, "the body must be"),
+        ("increment", {"is_on": 1}, "is_on must be true or false, was '1'"),
+        ("increment", {"at": 415}, "at must be a text, was '415'"),
+        ("increment", {"at": "4:15"}, "'4:15' is no time for increment: write HH:MM, Moscow time"),
+    ],
+)
+def test_what_no_schedule_can_be_is_refused(api: Api, name: str, body: dict[str, Any], said: str) -> None:
+    """With the reason, and nothing changed."""
+    before = api.conn.execute("SELECT * FROM lake.schedule ORDER BY name").fetchall()
+    status, answer = put(api, name, body)
+    assert (status, answer["code"], said in answer["message"]) == (400, "bad_input", True), answer
+    assert api.conn.execute("SELECT * FROM lake.schedule ORDER BY name").fetchall() == before
+
+
+def put(api: Api, name: str, body: dict[str, Any]) -> Any:
+    headers = (b"Content-Type: application/json",)
+    sent = Hostile("PUT", f"/v1/schedules/{name}".encode(), 200, "", json.dumps(body).encode(), headers=headers)
+    status, answer = api.ask(sent)
+    return status, json.loads(answer)
+
+
+def test_the_api_puts_back_what_was_given_up(api: Api) -> None:
+    """It says how much that is, and what goes on."""
+    api.conn.execute(
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, status) VALUES ('spark', 'publish', 'failed')"
+    )
+    assert ask(api, "GET", "/v1/jobs")[1]["dead_letters"] == 1
+    status, done = ask(api, "POST", "/v1/jobs/redrive")
+    assert (status, [letter["task"] for letter in done["letters"]]) == (202, ["publish"])
+    assert ask(api, "GET", "/v1/jobs")[1]["dead_letters"] == 0
+    api.conn.execute("DELETE FROM procrastinate_jobs WHERE task_name = 'publish'")
+
+
+@pytest.mark.parametrize(("method", "target"), [("PUT", b"/v1/schedules/increment"), ("POST", b"/v1/jobs/redrive")])
+@pytest.mark.parametrize(("role", "status"), [("", 401), ("viewer", 403), ("analyst", 403)])
+def test_who_is_no_admin_changes_nothing(api: Api, method: str, target: bytes, role: str, status: int) -> None:
+    """Neither a schedule nor what was given up."""
+    sent = Hostile(method, target, status, "", b'{"is_on": true}', role, (b"Content-Type: application/json",))
+    assert api.ask(sent)[0] == status
+
+
+def test_the_commands_show_schedules_and_dead_letters(
+    embedded: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As tables for people; what is set is told."""
+    _, shown, _ = told(monkeypatch, capsys, embedded, "schedules")
+    assert all(name in shown for name in ("increment", "forming", "reconcile", "care"))
+    said = told(monkeypatch, capsys, embedded, "schedules", "set", "care", "--weekday", "monday")
+    assert said == (0, "care: every Monday at 05:30\n", "")
+    query = "INSERT INTO procrastinate_jobs (queue_name, task_name, status) VALUES ('spark', 'merge', 'failed')"
+    embedded.conn.execute(query)
+    _, shown, _ = told(monkeypatch, capsys, embedded, "jobs")
+    assert "dead letters: 1; see and put them back: lakehouse jobs redrive" in shown
+    _, shown, _ = told(monkeypatch, capsys, embedded, "jobs", "redrive")
+    assert shown.startswith("merge: no reason was written down\n1 dead letters put back")
+
+
 @pytest.mark.usefixtures("merged")
 def test_the_command_shows_a_job_whole(
     api: Api, job_id: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -1,0 +1,92 @@
+"""The step `care`: every table compacted and cleared, and PostgreSQL's statistics made anew."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from psycopg import Connection
+
+from lakehouse.database.connection import connect
+from lakehouse.engines.care import KEPT, TableCare, care_for
+from lakehouse.market.candle import FACT_CANDLE, GOLD, QUARANTINE, SILVER
+from lakehouse.market.table import Table
+from lakehouse.silver.lake import Lake
+
+
+@dataclass
+class CareReport:
+    """What was done, by name of table, and how long PostgreSQL's statistics took."""
+
+    run_id: str
+    tables: dict[str, TableCare] = field(default_factory=dict)
+    analyzed_s: float = 0.0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        before, after = (sum(each.compacted[side] for each in self.tables.values()) for side in (0, 1))
+        removed = sum(each.removed for each in self.tables.values())
+        left_out = [f"{name}: {each.left_out}" for name, each in self.tables.items() if each.left_out]
+        return "; ".join([f"{before:,} files made {after:,}, {removed:,} removed", *left_out])
+
+
+def care(dsn: str, lake: Lake, run_id: str, kept: dt.timedelta = KEPT) -> CareReport:
+    """
+    Keep all tables that there are small, and PostgreSQL's statistics fresh.
+
+    No row changes, so whoever has read a table to its end has read it still: his progress moves along.
+
+    Args:
+        kept: How far back time travel goes, and how long a change may be unread.
+    """
+    began = time.monotonic()
+    report = CareReport(run_id)
+    with connect(dsn) as conn:
+        for table in (*SILVER, QUARANTINE, *GOLD):
+            address = lake.at(table)
+            if not address.exists():
+                continue
+            progress = _progress_of(table, str(address.open().metadata().id))
+            report.tables[table.name] = care_for(
+                dsn,
+                address,
+                table.name,
+                run_id,
+                unread_from=_unread_from(conn, progress),
+                record=partial(_move_on, conn, progress, run_id),
+                kept=kept,
+            )
+        analyzing = time.monotonic()
+        conn.execute("ANALYZE")
+        report.analyzed_s = round(time.monotonic() - analyzing, 3)
+    report.seconds = round(time.monotonic() - began, 3)
+    return report
+
+
+def _progress_of(table: Table, table_id: str) -> list[str]:
+    """Return the names under which is recorded how far *table* was written and read."""
+    names = [table.name, f"gold < {table.name} {table_id}"]
+    if table is FACT_CANDLE:
+        names.append("serving.fact_candle")
+    return [*names, "lake.quarantine"] if table is QUARANTINE else names
+
+
+def _unread_from(conn: Connection[Any], progress: list[str]) -> int | None:
+    """Return the first version that a reader of changes has not read; None if nobody reads any."""
+    readers = [name for name in progress if name.startswith(("gold < ", "serving."))]
+    row = conn.execute("SELECT min(delta_version) FROM lake.progress WHERE table_name = ANY(%s)", (readers,)).fetchone()
+    return None if row is None or row[0] is None else row[0] + 1
+
+
+def _move_on(conn: Connection[Any], progress: list[str], run_id: str, former: int, version: int) -> None:
+    """Let who was at the table's end be there again; who was not has no less to read."""
+    conn.execute(
+        """
+        UPDATE lake.progress SET delta_version = %s, run_id = %s, updated_at = now()
+        WHERE table_name = ANY(%s) AND delta_version = %s
+        """,
+        (version, run_id, progress, former),
+    )
