@@ -17,6 +17,7 @@ import gradio as gr
 from gradio_app import jobs_table
 from gradio_app.callbacks import require
 from gradio_app.market import mounted
+from gradio_app.schedules import schedules
 from gradio_app.session import Pool, address_of
 from lakehouse.access import audit
 from lakehouse.access.roles import Role
@@ -154,6 +155,7 @@ def ingest(blocks: gr.Blocks, pool: Pool) -> None:
                 retry = gr.Button("Retry what failed", size="sm", interactive=False, elem_id="lh-retry")
             details = gr.HTML(apply_default_css=False)
             mounted("uploads.html", "uploads", "mountUploads")
+    schedules(blocks, pool)
     picked = gr.State(None)
     shown = [jobs, picked, details, cancel, retry]
     _on([submit.click, tickers.submit], desk.submit, fields, [note, *shown])

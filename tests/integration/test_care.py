@@ -6,27 +6,21 @@ import datetime as dt
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from psycopg import Connection
 
 from lakehouse.database.connection import connect
 from lakehouse.database.locks import table_lock
-from lakehouse.database.progress import read_progress
 from lakehouse.engines.care import KEPT, care_for
 from lakehouse.engines.delta import table_version
-from lakehouse.jobs import merging, queue
 from lakehouse.jobs.caring import care
-from lakehouse.jobs.fetching import plan_ingest
-from lakehouse.market.candle import CANDLES, FACT_CANDLE, SILVER
+from lakehouse.market.candle import FACT_CANDLE
 from lakehouse.serving.publish import publish_gold
 from lakehouse.silver.content_hash import content_hash
 from tests.gold_lake import SBER, GoldLake, fact, instrument
-from tests.killing import Chain, hashes, shown, slow_exchange, until
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from tests.killing import until
 
 pytestmark = pytest.mark.postgres
 NOTHING_KEPT = dt.timedelta(0)
@@ -121,42 +115,3 @@ def test_care_waits_for_who_writes(dsn: str, conn: Connection[Any], gold: GoldLa
         report = caring.result(60)
     assert report.tables["gold.fact_candle"].compacted[1] == 1
     assert publish_gold(dsn, gold.lake).rows == 9
-
-
-@pytest.mark.spark
-def test_the_chain_goes_on_behind_care_as_if_it_had_not_been(
-    dsn: str, conn: Connection[Any], spark: SparkSession, tmp_path: Path
-) -> None:
-    """
-    Silver, Gold and what readers see are the same; the tables are trusted, Gold has nothing to build.
-
-    A revision behind it goes its way: read again, merged, built and published as an increment.
-    """
-    with slow_exchange() as exchange:
-        chain = Chain.over(exchange, dsn, tmp_path)
-        run(chain, spark, chain.plan())
-        before = (*hashes(chain.lake), shown(dsn))
-        report = care(dsn, chain.lake, "care-1", NOTHING_KEPT)
-        assert all(not each.left_out for each in report.tables.values()), report
-        assert (*hashes(chain.lake), shown(dsn)) == before
-        for table in SILVER:
-            assert read_progress(conn, table.name) in (None, table_version(chain.lake.at(table)))
-        row = exchange.candles[24][0]
-        row[1] += 1
-        day = row[6][:10]
-        document = {"instruments": ["SBER"], "from": day, "till": day, "reread": True}
-        job_id = queue.submit_ingest(conn, queue.IngestRequest.parse(document), "test")
-        plan_ingest(chain.context, job_id)
-        run(chain, spark, job_id)
-    steps = conn.execute("SELECT DISTINCT ON (step) step, report FROM lake.step_run ORDER BY step, started_at DESC")
-    made = dict(steps.fetchall())
-    assert made["silver"]["tables"][CANDLES.name]["revised"] == 1
-    assert (made["gold"]["kind"], made["serving"]["kind"]) == ("increment", "increment")
-
-
-def run(chain: Chain, spark: SparkSession, job_id: int) -> None:
-    """Run the chain behind the plan of a job."""
-    chain.fetch_on("threads", job_id)
-    place = merging.Lakeside(spark, chain.dsn, chain.context.store_url, chain.lake)
-    merging.merge(place)
-    merging.publish(place)
