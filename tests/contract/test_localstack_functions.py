@@ -97,6 +97,22 @@ def test_a_function_sees_its_zip_and_what_lambda_has_and_nothing_else(
     assert seen["environ"]["AWS_LAMBDA_FUNCTION_NAME"] == "tells"
 
 
+def test_functions_and_what_wakes_them_listen_on_loopback_only(
+    localstack: LocalStackServer, function: Function
+) -> None:
+    """Nobody else on the network can call one, or answer for it."""
+    process = psutil.Process(function.call()[1]["pid"])
+    server = psutil.Process(localstack.pid)
+    assert process in server.children(recursive=True)
+    listening = {
+        connection.laddr.ip
+        for each in (server, *server.children(recursive=True))
+        for connection in each.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN or not connection.raddr
+    }
+    assert listening == {"127.0.0.1"}
+
+
 def test_a_process_serves_one_call_after_the_other(function: Function) -> None:
     """What a module holds is there at the next call, and each call knows how long it may take."""
     _, first = function.call(number=1)

@@ -87,6 +87,8 @@ REQUESTS = [
     post("/v1/jobs/1/cancel", {}, 200),
     post("/v1/jobs/1/cancel", {}, 400),
     post("/v1/jobs/1/retry", {}, 400),
+    post("/v1/jobs/redrive", {}, 202),
+    post("/v1/jobs/redrive", {}, 403, "analyst"),
     get("/v1/schedules", "admin"),
     Asked(200, "admin", "PUT", "/v1/schedules/care", {"at": "05:45", "is_on": False}),
     Asked(400, "admin", "PUT", "/v1/schedules/care", {"at": "25:00"}),
