@@ -31,7 +31,9 @@ def date(day: dt.date) -> dict[str, Any]:
     return {"trade_date": day, "is_traded": True, "year": 2024, "quarter": 1, "month": 3, "week_day": day.isoweekday()}
 
 
-def write(lake: Path, table: Table, rows: list[dict[str, Any]]) -> None:
+def write(lake: Path | str, table: Table, rows: list[dict[str, Any]], options: dict[str, str] | None = None) -> None:
+    """Make *rows* the newest version of a table in the folder or bucket *lake*, which *options* of deltalake reach."""
     written = pa.Table.from_pylist(rows, schema=arrow_schema(table))
-    folder = lake / table.name.replace(".", "/")
-    write_deltalake(folder, written, mode="overwrite", partition_by=list(table.partition_by) or None)
+    url = f"{lake}/{table.name.replace('.', '/')}"
+    partitions = list(table.partition_by) or None
+    write_deltalake(url, written, mode="overwrite", partition_by=partitions, storage_options=options)

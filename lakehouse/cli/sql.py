@@ -19,6 +19,7 @@ from lakehouse.silver.lake import Lake
 from lakehouse.up.plan import with_settings
 
 MAX_ROWS = 10_000_000
+SPARK_TIMEOUT_S = 600.0
 _UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}  # a cell must not steer the terminal
 
 
@@ -31,11 +32,11 @@ _UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)
 @click.option(
     "--limit", type=click.IntRange(1, MAX_ROWS), default=ROW_LIMIT, show_default=True, help="Most rows printed."
 )
-@click.option(
-    "--timeout", type=click.IntRange(1, int(TIMEOUT_S)), default=int(TIMEOUT_S), show_default=True,
-    help="Seconds after which it is stopped.",
-)  # fmt: skip
-def sql(statement: str, data: Path | None, at: str | None, form: str | None, limit: int, timeout: int) -> None:
+@click.option("--timeout", type=click.IntRange(1, 3600), help="Seconds after which it is stopped: 60, on Spark 600.")
+@click.option("--spark", is_flag=True, help="Run it on Spark (LAKEHOUSE_SPARK_MASTER), in Spark's SQL: for the big.")
+def sql(
+    statement: str, data: Path | None, at: str | None, form: str | None, limit: int, timeout: int | None, spark: bool
+) -> None:
     """
     Run one read-only SQL STATEMENT over the lake's Delta tables.
 
@@ -44,7 +45,9 @@ def sql(statement: str, data: Path | None, at: str | None, form: str | None, lim
     """
     settings = with_settings(load_settings(), data_dir=data)
     lake = Lake(settings.lake_location, settings.s3_options)
-    answer = run_sql(statement, lake, at=at, row_limit=limit, timeout_s=timeout)
+    timeout_s = timeout or (SPARK_TIMEOUT_S if spark else TIMEOUT_S)
+    master = settings.spark_master if spark else None
+    answer = run_sql(statement, lake, at=at, row_limit=limit, timeout_s=timeout_s, spark_master=master)
     {"json": _print_json, "csv": _print_csv, None: _print_table}[form](unique(answer.rows.column_names), answer.rows)
     if answer.reached:
         click.echo(f"{answer.reached} (--limit)", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -30,7 +31,13 @@ def serve(answer: Callable[[Mapping[str, Any]], Found]) -> None:
     """Answer the request on standard input by *answer*, which gets it as JSON has it (`Question`, and `lake`)."""
     request = json.loads(sys.stdin.buffer.readline())
     end_with_parent()
-    out, began = sys.stdout.buffer, time.monotonic()
+    began = time.monotonic()
+    with os.fdopen(os.dup(1), "wb") as out:
+        os.dup2(2, 1)  # whatever else writes there, such as a JVM
+        out.write(_answer(answer, request, began))
+
+
+def _answer(answer: Callable[[Mapping[str, Any]], Found], request: Mapping[str, Any], began: float) -> bytes:
     try:
         found = answer(request)
         reached = ""
@@ -40,13 +47,12 @@ def serve(answer: Callable[[Mapping[str, Any]], Found]) -> None:
         body = _body(found.rows, request["form"], reached, seconds)
     except LakehouseError as error:
         kind = "refused" if isinstance(error, SqlRefused) else "failed"
-        out.write(json.dumps({"error": str(error), "kind": kind}).encode() + b"\n")
-        return
+        return json.dumps({"error": str(error), "kind": kind}).encode() + b"\n"
     head = {"rows": len(found.rows), "reached": reached, "seconds": seconds}
-    out.write(json.dumps(head).encode() + b"\n" + body)
+    return json.dumps(head).encode() + b"\n" + body
 
 
-def _body(rows: pa.Table, form: str, reached: str, seconds: float) -> bytes | memoryview:
+def _body(rows: pa.Table, form: str, reached: str, seconds: float) -> bytes:
     if form == "json":
         return json_document(rows, reached, seconds).encode(errors="replace")
     if form == "csv":
@@ -54,4 +60,4 @@ def _body(rows: pa.Table, form: str, reached: str, seconds: float) -> bytes | me
     stream = io.BytesIO()
     with pa.ipc.new_stream(stream, rows.schema) as writer:
         writer.write_table(rows)
-    return stream.getbuffer()
+    return stream.getvalue()

@@ -10,7 +10,7 @@ import contextlib
 import resource
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.abc import MetaPathFinder
 from typing import Any
 
@@ -23,17 +23,13 @@ from lakehouse.market.table import Table
 from lakehouse.serving.lake_sql_answering import Found, serve
 from lakehouse.serving.lake_sql_process import ANSWER_BYTES, SqlRefused
 from lakehouse.serving.lake_sql_statement import engine_message, tables_named
-from lakehouse.serving.lake_versions import VersionGone, table_at
-from lakehouse.serving.lake_views import TABLES, VIEW_BY_BARE_NAME, VIEWS
+from lakehouse.serving.lake_tables import LakeEmpty, no_data, open_tables
+from lakehouse.serving.lake_views import VIEWS
 from lakehouse.silver.lake import Lake
 
 MEMORY = "1GiB"
 _ADDRESS_SPACE = 8 << 30  # Arrow's and DuckDB's allocators reserve far more than they use
 _ROWS_AT_A_TIME = 2048
-
-
-class LakeEmpty(LakehouseError):
-    """What a statement names has not been made yet."""
 
 
 class _WithoutPandas(MetaPathFinder):
@@ -61,30 +57,31 @@ def answer(text: str, lake: Lake, at: str | None, row_limit: int, answer_bytes: 
     """Return the rows of a statement, *row_limit* at most."""
     conn = _engine()
     named = tables_named(conn, text)
-    wanted = TABLES if named is None else _tables(named)
-    missing = _open_tables(conn, lake, wanted, at, is_list=named is None)
-    if named is None and len(missing) == len(TABLES):
-        raise LakeEmpty(_no_data(lake, missing))
+    opened = open_tables(lake, named, at)
+    for table, delta in opened.tables:
+        _create_views(conn, table, delta)
     # From here on nothing but these views can be reached, and no setting changes that
     conn.execute("SET enable_external_access = false; SET lock_configuration = true")
     try:
         return _fetch(conn.execute(text), row_limit, answer_bytes)
     except duckdb.CatalogException as error:
-        if missing and named is not None:
-            raise LakeEmpty(_no_data(lake, missing)) from error
+        if opened.missing and named is not None:
+            raise LakeEmpty(no_data(lake, opened)) from error
         raise SqlRefused(engine_message(error, text)) from error
     except duckdb.OutOfMemoryException as error:
         raise LakehouseError(
             f"the statement needs more than {MEMORY} of memory: narrow it with WHERE or LIMIT"
         ) from error
     except duckdb.Error as error:
+        if "the stream registered as" in str(error):
+            raise LakehouseError(_unreadable(at)) from error
         raise SqlRefused(engine_message(error, text)) from error
 
 
-def _tables(named: set[str]) -> Sequence[Table]:
-    """Return the tables behind *named*, each once, in the order of their declaration."""
-    found = {VIEW_BY_BARE_NAME[name].table.name for name in named if name in VIEW_BY_BARE_NAME}
-    return [table for table in TABLES if table.name in found]
+def _unreadable(at: str | None) -> str:
+    if at is None:
+        return "a file of the tables cannot be read at present: try again"
+    return f"files of the tables as of {at} are gone, by a vacuum: the views ..._versions hold every version of a row"
 
 
 def _engine() -> duckdb.DuckDBPyConnection:
@@ -101,29 +98,6 @@ def _engine() -> duckdb.DuckDBPyConnection:
     conn = duckdb.connect(":memory:", config=settings)
     conn.execute("CREATE SCHEMA silver; CREATE SCHEMA gold; SET search_path = 'silver,gold'; SET TimeZone = 'UTC'")
     return conn
-
-
-def _open_tables(
-    conn: duckdb.DuckDBPyConnection, lake: Lake, tables: Sequence[Table], at: str | None, *, is_list: bool
-) -> list[Table]:
-    """Make the views of *tables*; return those that the lake does not hold, or, for a list of them, did not then."""
-    if at is not None and at.isascii() and at.isdigit() and len(tables) > 1:
-        names = "all tables" if is_list else " and ".join(table.name for table in tables)
-        raise SqlRefused(f"{at} is the version of one table, and the statement reads {names}: give a time instead")
-    missing = []
-    for table in tables:
-        address = lake.at(table)
-        try:
-            delta = address.open() if address.exists() else None
-            if delta is not None:
-                _create_views(conn, table, table_at(delta, table, at))
-        except VersionGone:
-            if not is_list:
-                raise
-            delta = None
-        if delta is None:
-            missing.append(table)
-    return missing
 
 
 def _create_views(conn: duckdb.DuckDBPyConnection, table: Table, delta: DeltaTable) -> None:
@@ -151,11 +125,6 @@ def _fetch(result: duckdb.DuckDBPyConnection, row_limit: int, answer_bytes: int)
         if rows > row_limit:
             break
     return Found(pa.Table.from_batches(batches, reader.schema).slice(0, row_limit), rows > row_limit)
-
-
-def _no_data(lake: Lake, missing: list[Table]) -> str:
-    names = ", ".join(table.name for table in missing)
-    return f"there is no data in {lake.url} yet ({names} is not there): run lakehouse demo or lakehouse ingest"
 
 
 def _limit(timeout_s: float) -> None:

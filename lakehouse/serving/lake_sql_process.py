@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ TIMEOUT_S = 60.0
 ROW_LIMIT = 10_000
 ANSWER_BYTES = 256 << 20
 DUCKDB = "lakehouse.serving.lake_sql_child"
+SPARK = "lakehouse.serving.lake_sql_spark_child"
 # Nothing else of the environment reaches the process: it may hold secrets
 _PASSED_ON = (
     "HOME", "JAVA_HOME", "LAKEHOUSE_CACHE_DIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "SSL_CERT_DIR",
@@ -86,10 +88,12 @@ class Answer:
 class Statement:
     """A question to a lake, answered once."""
 
-    def __init__(self, question: Question, lake: dict[str, Any], module: str = DUCKDB) -> None:
-        """*lake* and the question go to *module*'s process by a pipe: a lake may hold secrets."""
+    def __init__(
+        self, question: Question, lake: Mapping[str, Any], module: str = DUCKDB, engine: Mapping[str, str] | None = None
+    ) -> None:
+        """All goes to *module*'s process by a pipe: a lake may hold secrets."""
         self.question = question
-        self._request = json.dumps({**asdict(question), "lake": lake}).encode() + b"\n"
+        self._request = json.dumps({**asdict(question), "lake": lake, "engine": engine}).encode() + b"\n"
         self._module = module
         self._process: subprocess.Popen[bytes] | None = None
         self._is_stopped = False

@@ -12,12 +12,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
+from deltalake import DeltaTable
 
 from lakehouse.cli.sql import sql
 from lakehouse.market.candle import CANDLES, DIM_DATE, DIM_INSTRUMENT
 from lakehouse.market.errors import LakehouseError
+from lakehouse.market.table import Table
 from lakehouse.serving.lake_sql import SqlFailed, SqlRefused, run_sql
-from lakehouse.serving.lake_sql_child import LakeEmpty, answer
+from lakehouse.serving.lake_sql_child import answer
+from lakehouse.serving.lake_tables import LakeEmpty
+from lakehouse.serving.lake_views import VIEWS, View
 from lakehouse.silver.lake import Lake
 from tests.sql_lake import BEGIN, DAY, FIRST, SECOND, candle, date, write
 
@@ -124,6 +128,34 @@ def test_time_of_the_table(lake: Path, between: list[str]) -> None:
     """--at with a time reads the version that was the newest then."""
     assert ask(lake, "SELECT secid, close FROM candles", at=between[0]) == [("SBER", 300.0)]
     assert len(ask(lake, "SELECT secid FROM candles", at="2999-01-01")) == 2
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view.name))
+def test_every_table_has_its_views_and_former_states(tmp_path: Path, view: View) -> None:
+    """Each name shows its declared columns, now and as of a version and a time before."""
+    write(tmp_path, view.table, [])
+    between = dt.datetime.now(dt.UTC)
+    write(tmp_path, view.table, [row_of(view.table)])
+    assert [row[0] for row in ask(tmp_path, f"DESCRIBE {view.name}")] == [column.name for column in view.columns]
+    for at, count in ((None, 1), ("1", 1), ("0", 0), (between.isoformat(), 0)):
+        assert ask(tmp_path, f"SELECT count(*) FROM {view.bare}", at) == [(count,)]  # noqa: S608 - declared
+
+
+def row_of(table: Table) -> dict[str, Any]:
+    """Return a current row of any table."""
+    values = {"string": "x", "double": 1.0, "long": 1, "int": 1, "boolean": True, "timestamp": FIRST, "date": DAY}
+    return {column.name: None if column.nullable else values[column.type] for column in table.columns}
+
+
+def test_a_version_whose_files_are_gone(tmp_path: Path) -> None:
+    """After a vacuum the log still knows a version: the answer says what happened, not which file."""
+    write(tmp_path, CANDLES, [candle("SBER", 300.0, FIRST)])
+    write(tmp_path, CANDLES, [candle("SBER", 301.5, SECOND)])
+    delta = DeltaTable(tmp_path / "silver" / "candles")
+    delta.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+    with pytest.raises(LakehouseError, match=r"^files of the tables as of 0 are gone, by a vacuum: the views"):
+        ask(tmp_path, "SELECT close FROM candles", at="0")
+    assert ask(tmp_path, "SELECT close FROM candles") == [(301.5,)]
 
 
 @pytest.mark.parametrize(
