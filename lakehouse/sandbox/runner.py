@@ -56,6 +56,8 @@ class Runner:
             self._why_off = probes.why_off() or self._start()
         except LakehouseError as error:
             self._why_off = str(error)
+        except Exception as error:  # whatever it is: what has not been tested is not on
+            self._why_off = f"its start failed: {type(error).__name__}: {error}; logs/sandbox.log may say more"
         if self._why_off is None:
             _LOG.info("sandbox.on")
         else:
@@ -71,7 +73,7 @@ class Runner:
             request, descriptors = wire.receive(connection)
             try:
                 self._answer(connection, request, descriptors)
-            except BadInput as error:
+            except LakehouseError as error:
                 wire.send(connection, {"refused": str(error)})
             finally:
                 wire.close(descriptors)
