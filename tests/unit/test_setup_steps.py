@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.installing import browser, jars, localstack, minio
+from infra.installing import browser, jars, lambda_runtime, localstack, minio
 from infra.installing.environment import ROOT
 from infra.installing.java import WRAPPER
 from infra.installing.report import SetupFailed, run, telling_line
@@ -187,3 +187,13 @@ def test_a_missing_component_fails_under_ci_and_is_a_skip_elsewhere(monkeypatch:
     monkeypatch.delenv("CI")
     with pytest.raises(pytest.skip.Exception, match=r"^Chromium is missing: install it$"):
         require("Chromium", "install it")
+
+
+def test_a_machine_without_lambdas_python_is_told_what_needs_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Set-up brings it for tests only."""
+    monkeypatch.setenv("LAKEHOUSE_CACHE_DIR", str(tmp_path))
+    lambda_runtime.install_lambda_runtime(wanted=False)
+    assert "Lambda's Python: missing; only the tests of functions on LocalStack need it" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
