@@ -52,7 +52,7 @@ class Redriven:
     woken_again: int = 0
 
     def __str__(self) -> str:
-        said = [f"{len(self.letters)} dead letters put back"]
+        said = [f"{len(self.letters)} dead letters put back" if self.letters else "nothing had been given up"]
         if self.jobs:
             said.append(f"jobs that go on: {', '.join(map(str, self.jobs))}")
         if self.taken_from_sqs:
