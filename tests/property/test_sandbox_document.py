@@ -33,19 +33,7 @@ FORBIDDEN_NAMES = {
     "plotlyServerURL", "topojsonURL", "accesstoken", "linkText", "onclick", "__proto__", "constructor", "prototype",
     "xsrc", "textsrc", "customdatasrc", "layers", "uid",
 }  # fmt: skip
-FORBIDDEN_TRACES = (
-    "geo",
-    "map",
-    "image",
-    "choropleth",
-    "table",
-    "sankey",
-    "carpet",
-    "mesh",
-    "cone",
-    "stream",
-    "volume",
-)
+FORBIDDEN_TRACES = {"scattergeo", "choropleth", "choroplethmap", "scattermap", "densitymap", "image", "table", "sankey"}
 HARMLESS_TAGS = {"b", "i", "br", "sub", "sup", "extra"}
 FETCHING = {"http", "https", "ftp", "ws", "wss", "file", "blob", "data", "javascript", "vbscript", "mailto", "about"}
 
