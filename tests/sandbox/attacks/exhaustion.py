@@ -57,7 +57,7 @@ ATTACKS = [
         _FEW_SECONDS,
         got_out=_not("cpu", "timeout", "memory"),
     ),
-    Attack("allocate a little more than it may", "x = bytearray(600 << 20)"),
+    Attack("allocate a little more than it may", "x = bytearray(600 << 20)", limits=replace(QUICK, wall_s=30.0)),
     _memory("allocate at once", "bytearray(8 << 30)"),
     _memory("allocate bit by bit", "x = []\nwhile True: x.append(bytearray(1 << 20))"),
     _memory("allocate small things", "x = []\nwhile True: x.append([x])"),
