@@ -27,6 +27,7 @@ from lakehouse.settings import Settings, load_settings
 from lakehouse.silver.lake import Lake
 from lakehouse.silver.merge import ensure_silver
 from lakehouse.storage.space import naming_full_disk
+from lakehouse.storage.store import open_store
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -41,6 +42,8 @@ def run(settings: Settings) -> None:
     dsn = settings.database_url.get_secret_value()
     data = Path(settings.data_dir)
     lake = Lake(settings.lake_location, settings.s3_options)
+    if is_s3(lake.url):
+        open_store(lake.url, lake.options).exists("silver")  # what is wrong is a line now, and a hundred later
     spark = start_spark(settings.spark_master, work_dir=_emptied(data / "spark"), with_s3=is_s3(lake.url))
     if is_s3(lake.url):
         reach_s3(spark, lake.url, lake.options)

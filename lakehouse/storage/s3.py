@@ -106,7 +106,7 @@ def _is_passing(error: BaseException) -> bool:
 def _refusal(error: BaseException) -> str:
     code = next(iter(_CODE.findall(str(error))), "")
     if code == _NO_BUCKET:
-        return "there is no such bucket; make it, or name another in LAKEHOUSE_BRONZE_URL"
+        return "there is no such bucket; make it, or name another in LAKEHOUSE_BRONZE_URL or LAKEHOUSE_LAKE_URL"
     if _status(error) in (401, 403):
         return (
             f"the credentials are refused ({code or 'no reason given'}); check LAKEHOUSE_S3_ACCESS_KEY_ID and "
