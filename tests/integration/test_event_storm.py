@@ -1,25 +1,178 @@
-"""An ingest while store, database and webhook go away."""
+"""A thousand objects and their news while processes die; and an ingest while store, database and webhook go away."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import datetime as dt
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lakehouse.bronze.fetch import FetchContext
+from lakehouse.bronze.ledger import record_landed
+from lakehouse.bronze.objects import decode_object
 from lakehouse.database.connection import connect
 from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.iss.client import Patience
+from lakehouse.jobs.consumer import forget_dead_workers
 from lakehouse.jobs.recovery import recover
+from lakehouse.market.candle import CANDLES
+from lakehouse.silver.content_hash import content_hash
 from lakehouse.silver.lake import Lake
-from tests.bronze_objects import candle, candles_object
+from lakehouse.silver.merge import merge_bronze
+from lakehouse.storage.store import open_store
+from tests.bronze_objects import FETCHED_AT, candle, candles_object
 from tests.functions_api import functions_process
 from tests.heard import Heard, hearing
-from tests.killing import Chain, SlowExchange, until
+from tests.killing import Chain, SlowExchange, kill_session, until
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 pytestmark = pytest.mark.postgres
+
+FIRST = dt.date(2023, 1, 2)
+SERIES, DAYS, REVISED = 9, 100, 100
+MOST_MERGES = 60
+
+
+def objects() -> dict[str, bytes]:
+    """Return 1,000 objects of one day each by their keys; every tenth says again, later, what another said."""
+    rng = random.Random("storm")
+    days = [(f"S{series}", FIRST + dt.timedelta(day)) for series in range(SERIES) for day in range(DAYS)]
+    later = FETCHED_AT + dt.timedelta(hours=1)
+    said = [(*day, 1.5, FETCHED_AT) for day in days] + [(*day, 1.25, later) for day in rng.sample(days, REVISED)]
+    made = [
+        candles_object(
+            [candle(f"{date} 00:00:00", close)],
+            secid=secid,
+            timeframe="1d",
+            from_=date,
+            till=date,
+            last=f"{date} 00:00:00",
+            fetched_at=fetched_at,
+        )
+        for secid, date, close, fetched_at in said
+    ]
+    return {described.object_key: body for described, body in made}
+
+
+def put_all(heard: Heard, bodies: dict[str, bytes]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda item: heard.store.put(*item), bodies.items()))
+
+
+def messages(heard: Heard, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return events that tell each of *keys* one to five times, in no order, some at a time as a store may."""
+    rng = random.Random("news")
+    told = [key for key in keys for _ in range(rng.randint(1, 5))]
+    rng.shuffle(told)
+    found = []
+    while told:
+        found.append(heard.event(*(told.pop() for _ in range(min(len(told), rng.randint(1, 20))))))
+    return found
+
+
+def deliver(heard: Heard, event: dict[str, Any]) -> None:
+    """Send an event until it is taken, as a store with a queue does."""
+
+    def is_taken() -> bool:
+        try:
+            return heard.tell(event)[0] == 200
+        except (OSError, IndexError):  # nobody listens, or it died before it had answered
+            return False
+
+    until(is_taken, 300, 0.1)
+
+
+@contextmanager
+def spark_worker(heard: Heard, data: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the worker that merges and publishes, in a session of its own; none of it is left afterwards."""
+    more = {"LAKEHOUSE_DATABASE_URL": heard.api.dsn, "LAKEHOUSE_DATA_DIR": str(data)}
+    more |= {"LAKEHOUSE_SPARK_MASTER": "local[2]"}
+    data.mkdir(exist_ok=True)
+    with (data / "log").open("ab") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "lakehouse.jobs.worker"],
+            env={**os.environ, **heard.settings, **more},
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield worker
+    finally:
+        kill_session(worker.pid)
+        worker.wait()
+
+
+def within_a_merge(heard: Heard) -> bool:
+    """Whether the merge holds the lock of candles: it derives, or commits."""
+    return bool(heard.count("SELECT count(*) FROM lake.table_lock WHERE table_name = 'silver.candles'"))
+
+
+def versions(lake: Lake) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = lake.at(CANDLES).open().to_pyarrow_table().to_pylist()
+    return sorted(rows, key=lambda row: (row["secid"], row["trade_date"], row["known_from"]))
+
+
+@pytest.mark.spark
+def test_a_thousand_objects_arrive_whatever_happens_to_their_news(
+    spark: SparkSession, postgres: EmbeddedPostgres, dsn: str, tmp_path: Path
+) -> None:
+    """
+    News comes doubled and in no order, web process and worker are killed inside a merge: all is there, by few merges.
+
+    The table is that of one merge over all objects, to the version.
+    """
+    bodies = objects()
+    assert len(bodies) == SERIES * DAYS + REVISED == 1_000
+    with hearing(postgres, tmp_path, sends=False) as heard, ExitStack() as stack:
+        put_all(heard, bodies)
+        worker = stack.enter_context(spark_worker(heard, tmp_path / "data"))
+        news = messages(heard, list(bodies))
+        with ThreadPoolExecutor(4) as pool:
+            first = [pool.submit(deliver, heard, event) for event in news[: len(news) // 2]]
+            until(lambda: within_a_merge(heard), 400)
+            kill_session(worker.pid)
+            rest = [pool.submit(deliver, heard, event) for event in news[len(news) // 2 :]]
+            heard.kill_functions()
+            stack.enter_context(functions_process(heard.api.dsn, tmp_path, heard.api.port, heard.settings))
+            forget_dead_workers(heard.api.dsn, "spark")
+            stack.enter_context(spark_worker(heard, tmp_path / "data"))
+            for delivery in (*first, *rest):
+                delivery.result(400)
+        unfinished = "SELECT count(*) FROM lake.step_run WHERE step = 'silver' AND finished_at IS NULL"
+        published = "SELECT count(*) FROM lake.bronze_object WHERE published_at IS NOT NULL"
+        until(lambda: heard.count(published) == len(bodies), 400, 0.1)
+        assert heard.count(unfinished) == 1  # the one that was killed
+        assert heard.count("SELECT count(*) FROM lake.step_run WHERE step = 'silver'") < MOST_MERGES
+        assert heard.count("SELECT count(*) FROM gold.fact_candle") == SERIES * DAYS
+    at_once, stormy = Lake(str(tmp_path / "at once")), Lake(str(tmp_path / "data"))
+    store = open_store(str(tmp_path / "store"))
+    with connect(dsn) as conn:
+        for key, body in bodies.items():
+            store.put(key, body)
+            record_landed(conn, key, decode_object(body).trailer)
+    merge_bronze(spark, dsn, store.url, at_once)
+    assert hash_of(stormy) == hash_of(at_once)
+    assert versions(stormy) == versions(at_once)
+    assert len(versions(stormy)) == len(bodies)
+
+
+def hash_of(lake: Lake) -> str:
+    return content_hash([(lake.at(CANDLES), CANDLES, True)])
+
+
+# -- without Spark ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
