@@ -18,7 +18,7 @@ _SERIES = (
     _required("secid", "string", "the exchange's code of the security on that day"),
 )
 _VERSION = (
-    _required("known_from", "timestamp", "when the exchange first gave these values to us; 1970-01-01 of an uploaded file"),
+    _required("known_from", "timestamp", "when the exchange first gave us these values; 1970-01-01 of uploads"),
     Column("known_till", "timestamp", "when other values, or none, replaced them; NULL while current"),
     _required("source", "string", "Bronze object and line of the row: key#line"),
 )

@@ -1,8 +1,8 @@
 """
 Candles for a program: many instruments at once, as one Arrow table.
 
-PostgreSQL joins each column to one value, the bytes of all its numbers, and NumPy reads those where they lie. Row by row
-(COPY) takes as long, but keeps this process, which serves the pages, busy for twice the time.
+PostgreSQL joins each column to one value, the bytes of all its numbers, and NumPy reads those where they lie. Row by
+row (COPY) takes as long, but keeps this process, which serves the pages, busy for twice the time.
 """
 
 from __future__ import annotations
