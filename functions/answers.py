@@ -15,7 +15,7 @@ from chalice.app import Response
 from lakehouse.access.roles import NotAllowed, NotLoggedIn
 from lakehouse.access.sessions import LoginFailed, TooManyAttempts
 from lakehouse.market.errors import BadInput, LakehouseError, NotNow
-from lakehouse.serving.lake_sql_process import SqlFailed, SqlStopped
+from lakehouse.serving.lake_sql.process import SqlFailed, SqlStopped
 from lakehouse.serving.queries import DataMoved
 
 log = structlog.get_logger()

@@ -1,7 +1,7 @@
 """
 ``POST /v1/sql``: a statement over the lake, as JSON or CSV; ``POST /v1/sql/{id}/stop``; ``GET /v1/schema``.
 
-The engine runs in a process of its own (serving/lake_sql_process.py) and is no part of the package for AWS.
+The engine runs in a process of its own (serving/lake_sql/process.py) and is no part of the package for AWS.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from functions.requests import address_of, choice_of, no_others, user_with
 from lakehouse.access import audit
 from lakehouse.access.roles import Role
 from lakehouse.market.errors import BadInput, LakehouseError
-from lakehouse.serving.lake_sql_desk import SqlDesk, TooManyStatements
-from lakehouse.serving.lake_sql_process import TIMEOUT_S, Answer, Question, SqlStopped, Statement
-from lakehouse.serving.lake_views import VIEWS
+from lakehouse.serving.lake_sql.desk import SqlDesk, TooManyStatements
+from lakehouse.serving.lake_sql.process import TIMEOUT_S, Answer, Question, SqlStopped, Statement
+from lakehouse.serving.lake_sql.views import VIEWS
 
 MAX_ROWS = 100_000
 DEFAULT_ROWS = 10_000

@@ -11,9 +11,9 @@ import click
 import pyarrow as pa
 
 from lakehouse.cli.options import data_option
-from lakehouse.serving.lake_sql import run_sql
-from lakehouse.serving.lake_sql_forms import csv_text, plain, tuples, unique
-from lakehouse.serving.lake_sql_process import ROW_LIMIT, TIMEOUT_S
+from lakehouse.serving.lake_sql.forms import csv_text, plain, tuples, unique
+from lakehouse.serving.lake_sql.process import ROW_LIMIT, TIMEOUT_S
+from lakehouse.serving.lake_sql.run import run_sql
 from lakehouse.settings import load_settings
 from lakehouse.silver.lake import Lake
 from lakehouse.up.plan import with_settings

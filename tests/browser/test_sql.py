@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 import gradio_app
 from lakehouse.market.candle import CANDLES
-from lakehouse.serving.lake_views import TABLES
+from lakehouse.serving.lake_sql.views import TABLES
 from tests.browser.running import Platform
 from tests.sql_lake import FIRST, SECOND, candle, write
 

@@ -17,7 +17,7 @@ from infra.clusters import Cluster, dask_cluster, spark_cluster
 from lakehouse.database.connection import connect
 from lakehouse.jobs.queue import Job
 from lakehouse.market.candle import CANDLES, FACT_CANDLE, GOLD, SILVER
-from lakehouse.serving.lake_sql import run_sql
+from lakehouse.serving.lake_sql.run import run_sql
 from lakehouse.silver.lake import Lake
 from lakehouse.storage.minio import MinioServer
 from tests.killing import Calm, SlowExchange, being_read, hashes, holding, runs_on, shown, until, waits_to_commit

@@ -18,10 +18,10 @@ from lakehouse.cli.sql import sql
 from lakehouse.market.candle import CANDLES, DIM_DATE, DIM_INSTRUMENT
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
-from lakehouse.serving.lake_sql import SqlFailed, SqlRefused, run_sql
-from lakehouse.serving.lake_sql_child import answer
-from lakehouse.serving.lake_tables import LakeEmpty
-from lakehouse.serving.lake_views import VIEWS, View
+from lakehouse.serving.lake_sql.duckdb_child import answer
+from lakehouse.serving.lake_sql.run import SqlFailed, SqlRefused, run_sql
+from lakehouse.serving.lake_sql.tables import LakeEmpty
+from lakehouse.serving.lake_sql.views import VIEWS, View
 from lakehouse.silver.lake import Lake
 from tests.sql_lake import BEGIN, DAY, FIRST, SECOND, candle, date, write
 

@@ -12,9 +12,9 @@ import pytest
 
 from lakehouse.engines.spark import reach_s3
 from lakehouse.market.candle import CANDLES
-from lakehouse.serving.lake_sql import SqlRefused, run_sql
-from lakehouse.serving.lake_sql_process import Question, SqlStopped, Statement
-from lakehouse.serving.lake_sql_spark_child import answer
+from lakehouse.serving.lake_sql.process import Question, SqlStopped, Statement
+from lakehouse.serving.lake_sql.run import SqlRefused, run_sql
+from lakehouse.serving.lake_sql.spark_child import answer
 from lakehouse.silver.lake import Lake
 from lakehouse.storage.minio import MinioServer
 from tests.sql_lake import FIRST, SECOND, candle, write
@@ -84,6 +84,6 @@ def child() -> Path:
         for task in Path(f"/proc/{os.getpid()}/task").iterdir():
             for number in (task / "children").read_text().split():
                 found = Path("/proc") / number
-                if b"lake_sql_child" in (found / "cmdline").read_bytes():
+                if b"lake_sql.duckdb_child" in (found / "cmdline").read_bytes():
                     return found
     pytest.fail("no process of a statement began")

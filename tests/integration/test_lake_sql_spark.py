@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from lakehouse.cli.sql import sql
 from lakehouse.market.candle import CANDLES, DIM_DATE
 from lakehouse.market.errors import LakehouseError
-from lakehouse.serving.lake_sql import SqlFailed, SqlRefused, run_sql
-from lakehouse.serving.lake_sql_child import answer as answer_here
-from lakehouse.serving.lake_sql_spark_child import answer
-from lakehouse.serving.lake_tables import LakeEmpty
+from lakehouse.serving.lake_sql.duckdb_child import answer as answer_here
+from lakehouse.serving.lake_sql.run import SqlFailed, SqlRefused, run_sql
+from lakehouse.serving.lake_sql.spark_child import answer
+from lakehouse.serving.lake_sql.tables import LakeEmpty
 from lakehouse.silver.lake import Lake
 from tests.hostile_spark_sql import STATEMENTS
 from tests.sql_lake import DAY, FIRST, SECOND, candle, date, write

@@ -21,7 +21,7 @@ import pytest
 
 from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.market.candle import CANDLES, DIM_DATE
-from lakehouse.serving.lake_sql_desk import AT_ONCE, PER_USER
+from lakehouse.serving.lake_sql.desk import AT_ONCE, PER_USER
 from tests.functions_api import Api, served_functions
 from tests.hostile_sql import STATEMENTS, HostileSql
 from tests.sql_lake import DAY, FIRST, SECOND, candle, date, write

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lakehouse.market.errors import BadInput
-from lakehouse.serving.lake_sql_desk import SqlDesk, TooManyStatements
-from lakehouse.serving.lake_sql_process import Answer, Question, SqlStopped, Statement
+from lakehouse.serving.lake_sql.desk import SqlDesk, TooManyStatements
+from lakehouse.serving.lake_sql.process import Answer, Question, SqlStopped, Statement
 
 
 class Waiting(Statement):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from lakehouse.serving.lake_sql_process import (
+from lakehouse.serving.lake_sql.process import (
     DUCKDB,
     ROW_LIMIT,
     SPARK,

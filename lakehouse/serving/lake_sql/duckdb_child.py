@@ -1,7 +1,8 @@
 """
-The process that runs one statement for `lake_sql`: one JSON line on standard input, an answer on standard output.
+The process that runs one statement on DuckDB: one JSON line on standard input, an answer on standard output.
 
-The answer is a JSON line and, unless that holds an error, an Arrow stream. Only what is registered here can be read.
+The answer is a JSON line and, unless that holds an error, the rows in the form asked for. Only what is registered here
+can be read.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from deltalake import DeltaTable
 
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
-from lakehouse.serving.lake_sql_answering import Found, serve
-from lakehouse.serving.lake_sql_process import ANSWER_BYTES, SqlRefused
-from lakehouse.serving.lake_sql_statement import engine_message, tables_named
-from lakehouse.serving.lake_tables import LakeEmpty, no_data, open_tables
-from lakehouse.serving.lake_views import VIEWS
+from lakehouse.serving.lake_sql.answering import Found, serve
+from lakehouse.serving.lake_sql.duckdb_statement import engine_message, tables_named
+from lakehouse.serving.lake_sql.process import ANSWER_BYTES, SqlRefused
+from lakehouse.serving.lake_sql.tables import LakeEmpty, no_data, open_tables
+from lakehouse.serving.lake_sql.views import VIEWS
 from lakehouse.silver.lake import Lake
 
 MEMORY = "1GiB"

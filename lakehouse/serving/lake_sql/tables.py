@@ -10,8 +10,8 @@ from deltalake.exceptions import DeltaError
 
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
-from lakehouse.serving.lake_sql_process import SqlRefused
-from lakehouse.serving.lake_views import TABLES, VIEW_BY_BARE_NAME
+from lakehouse.serving.lake_sql.process import SqlRefused
+from lakehouse.serving.lake_sql.views import TABLES, VIEW_BY_BARE_NAME
 from lakehouse.silver.lake import Lake
 
 

@@ -15,8 +15,8 @@ from py4j.java_gateway import JavaObject, is_instance_of
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import ParseException, PySparkException
 
-from lakehouse.serving.lake_sql_process import SqlRefused
-from lakehouse.serving.lake_views import VIEWS
+from lakehouse.serving.lake_sql.process import SqlRefused
+from lakehouse.serving.lake_sql.views import VIEWS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

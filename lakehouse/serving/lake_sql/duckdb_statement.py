@@ -1,4 +1,4 @@
-"""Which statements `lake_sql` takes, and which tables they name: decided on DuckDB's own parse of the text."""
+"""Which statements DuckDB is given, and which tables they name: decided on DuckDB's own parse of the text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from lakehouse.serving.lake_sql_process import SqlRefused
+from lakehouse.serving.lake_sql.process import SqlRefused
 
 STATEMENT_CHARACTERS = 100_000
 _TAKEN = "a single SELECT, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN statement is taken"

@@ -1,4 +1,4 @@
-"""The inner side of `lake_sql_process`: a line of JSON in, a line of JSON and the rows out."""
+"""The inner side of `process`: a line of JSON in, a line of JSON and the rows out."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from lakehouse.lifeline import end_with_parent
 from lakehouse.market.errors import LakehouseError
-from lakehouse.serving.lake_sql_forms import csv_text, json_document
-from lakehouse.serving.lake_sql_process import SqlRefused
+from lakehouse.serving.lake_sql.forms import csv_text, json_document
+from lakehouse.serving.lake_sql.process import SqlRefused
 
 
 @dataclass(frozen=True)

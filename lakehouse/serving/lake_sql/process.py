@@ -21,8 +21,8 @@ from lakehouse.market.errors import BadInput, LakehouseError
 TIMEOUT_S = 60.0
 ROW_LIMIT = 10_000
 ANSWER_BYTES = 256 << 20
-DUCKDB = "lakehouse.serving.lake_sql_child"
-SPARK = "lakehouse.serving.lake_sql_spark_child"
+DUCKDB = "lakehouse.serving.lake_sql.duckdb_child"
+SPARK = "lakehouse.serving.lake_sql.spark_child"
 # Nothing else of the environment reaches the process: it may hold secrets
 _PASSED_ON = (
     "HOME", "JAVA_HOME", "LAKEHOUSE_CACHE_DIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "SSL_CERT_DIR",
@@ -51,7 +51,7 @@ class Question:
         at: Version of the one table named, or an ISO time (UTC unless it says otherwise); None reads the newest.
         row_limit: Most rows returned.
         timeout_s: Seconds after which the process is killed.
-        form: Of the answer: an Arrow stream, or the text of `lake_sql_forms`.
+        form: Of the answer: an Arrow stream, or the text of `forms`.
         answer_bytes: Most bytes of rows, as Arrow holds them.
     """
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lakehouse.market.errors import BadInput, LakehouseError
-from lakehouse.serving.lake_sql_process import Answer, Statement
+from lakehouse.serving.lake_sql.process import Answer, Statement
 
 AT_ONCE = 4  # of 1 GiB and two threads each
 PER_USER = 2

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lakehouse.serving.lake_sql_process import SqlFailed
+from lakehouse.serving.lake_sql.process import SqlFailed
 
 # In the words of the dictionary; others as Arrow says
 _TYPES = {

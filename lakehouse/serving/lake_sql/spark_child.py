@@ -1,5 +1,5 @@
 """
-The process that runs one statement for `lakehouse sql --spark`: as `lake_sql_child`, for what DuckDB cannot hold.
+The process that runs one statement for `lakehouse sql --spark`: as `duckdb_child`, for what DuckDB cannot hold.
 
 The statement sees views in the session's catalog, which live and end with the process.
 """
@@ -19,11 +19,11 @@ from lakehouse.engines.delta import literal
 from lakehouse.engines.spark import reach_s3, start_spark
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
-from lakehouse.serving.lake_sql_answering import Found, serve
-from lakehouse.serving.lake_sql_process import ANSWER_BYTES, SqlRefused
-from lakehouse.serving.lake_sql_spark_statement import lock_down, spark_message, tables_named
-from lakehouse.serving.lake_tables import LakeEmpty, no_data, open_tables
-from lakehouse.serving.lake_views import VIEWS, View
+from lakehouse.serving.lake_sql.answering import Found, serve
+from lakehouse.serving.lake_sql.process import ANSWER_BYTES, SqlRefused
+from lakehouse.serving.lake_sql.spark_statement import lock_down, spark_message, tables_named
+from lakehouse.serving.lake_sql.tables import LakeEmpty, no_data, open_tables
+from lakehouse.serving.lake_sql.views import VIEWS, View
 from lakehouse.silver.lake import Lake
 
 if TYPE_CHECKING:
