@@ -31,17 +31,12 @@ class Cluster:
 
 
 @contextmanager
-def spark_cluster(folder: Path, workers: int = 2, cores: int = 1, memory: str = "1g") -> Iterator[Cluster]:
-    """
-    Run a standalone master and *workers* workers while the block runs; their files and logs lie in *folder*.
-
-    Args:
-        cores, memory: What each worker has to give away.
-    """
+def spark_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
+    """Run a standalone master and *workers* workers of one core while the block runs; all files lie in *folder*."""
     port, page = free_port(), free_port()
     address = f"spark://{LOOPBACK}:{port}"
     master = _spark("master.Master", ["--port", str(port)], folder / "master", page)
-    give = ["--cores", str(cores), "--memory", memory, address]
+    give = ["--cores", "1", "--memory", "1g", address]
     places = [folder / f"worker-{number}" for number in range(workers)]
     started = [_spark("worker.Worker", ["--work-dir", str(place), *give], place, free_port()) for place in places]
     with _running([master, *started]):

@@ -129,11 +129,6 @@ def decode_object(body: bytes) -> BronzeObject:
         ) from error
 
 
-def decode_trailer(body: bytes) -> Trailer:
-    """Return only the trailer of *body*; raise BronzeCorrupt like `decode_object`."""
-    return _trailer_and_hash(body)[0]
-
-
 def trailer_under(key: str, body: bytes) -> Trailer:
     """Return what *body* proves; raise BronzeCorrupt also if it is not the object that *key* names."""
     trailer, digest = _trailer_and_hash(body)

@@ -22,7 +22,6 @@ def start_spark(
     *,
     with_s3: bool = False,
     work_dir: Path | str | None = None,
-    shuffle_partitions: int = 4,
     driver_memory: str = "2g",
 ) -> SparkSession:
     """
@@ -32,7 +31,6 @@ def start_spark(
         master: ``local[*]``, or ``spark://host:port`` of a standalone master.
         with_s3: Whether tables lie on S3 (`reach_s3` says where); its jars are on the class path only then.
         work_dir: Folder for shuffle files and the (unused) warehouse; the system's temporary folder by default.
-        shuffle_partitions: Tasks of a shuffle, at least the number of cores.
         driver_memory: Heap of the JVM, which in local mode does all the work.
 
     Raises:
@@ -43,7 +41,7 @@ def start_spark(
     from pyspark.sql import SparkSession  # imported late: it reads the environment
 
     builder = SparkSession.builder.appName("lakehouse").master(master)
-    settings = _settings(jar_paths(with_s3=with_s3), shuffle_partitions, driver_memory)
+    settings = _settings(jar_paths(with_s3=with_s3), driver_memory)
     if with_s3:
         classes = Path(work_dir or tempfile.mkdtemp(prefix="lakehouse-spark-")) / "classes"
         classes.mkdir(parents=True, exist_ok=True)
@@ -103,7 +101,7 @@ def _is_on_this_machine(master: str) -> bool:
     return master.startswith("local") or urlsplit(master).hostname in ("127.0.0.1", "localhost")
 
 
-def _settings(jars: Sequence[Path], shuffle_partitions: int, driver_memory: str) -> dict[str, str]:
+def _settings(jars: Sequence[Path], driver_memory: str) -> dict[str, str]:
     classpath = ":".join(map(str, jars))
     return {
         # On the class path, not spark.jars: nothing is copied or resolved at start
@@ -115,7 +113,7 @@ def _settings(jars: Sequence[Path], shuffle_partitions: int, driver_memory: str)
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
-        "spark.sql.shuffle.partitions": str(shuffle_partitions),
+        "spark.sql.shuffle.partitions": "4",
         # The default INT96 reads as naive nanoseconds elsewhere
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # A join on a longer key reuses the windows' partitioning by a shorter one

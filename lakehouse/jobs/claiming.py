@@ -22,7 +22,7 @@ from lakehouse.jobs.attempts import ATTEMPTS, Step, give_up, through_outages, wa
 
 log = structlog.get_logger()
 
-DEAD_AFTER_S = 60.0
+_DEAD_AFTER_S = 60.0
 # What brought down so many workers would bring down the next
 _DEATHS = 2 * ATTEMPTS
 _HEARTBEAT_S = 5.0
@@ -40,7 +40,7 @@ class Claimed:
     attempt: int
 
 
-def work_off(dsn: str, message_id: int, steps: Mapping[str, Step], patience_s: float = _PATIENCE_S) -> bool:
+def work_off(dsn: str, message_id: int, steps: Mapping[str, Step]) -> bool:
     """
     Run the step of a message that waits and is due; return False if there is none: another has it, or it is done.
 
@@ -48,12 +48,12 @@ def work_off(dsn: str, message_id: int, steps: Mapping[str, Step], patience_s: f
     attempt; then what it raised is raised.
     """
     queue = shared(dsn, "lakehouse_app")
-    claimed = queue.run(lambda conn: claim(conn, message_id), patience_s)
+    claimed = queue.run(lambda conn: claim(conn, message_id), _PATIENCE_S)
     if claimed is None:
         return False
     with _beating(dsn, claimed.worker_id):
         try:
-            through_outages(dsn, steps[claimed.task], claimed.arguments, patience_s)
+            through_outages(dsn, steps[claimed.task], claimed.arguments, _PATIENCE_S)
         except Exception as error:
             _put_back(queue, claimed, error)
             raise
@@ -91,17 +91,17 @@ def claim(conn: Connection[Any], message_id: int) -> Claimed | None:
         ).fetchone()
 
 
-def put_back_dead(conn: Connection[Any], queue: str, dead_after_s: float = DEAD_AFTER_S) -> int:
+def put_back_dead(conn: Connection[Any], queue: str) -> int:
     """
     Let messages of *queue* wait again whose worker's heart has stopped; return how many there were.
 
     One that brought down eight workers is given up.
     """
-    stalled = conn.execute(_STALLED, {"queue": queue, "dead_after_s": dead_after_s}).fetchall()
+    stalled = conn.execute(_STALLED, {"queue": queue, "dead_after_s": _DEAD_AFTER_S}).fetchall()
     for message_id, task, arguments, attempts in stalled:
         log.warning("jobs.message_of_dead_worker", task=task, id=message_id)
         with conn.transaction():
-            if conn.execute(_STILL_DEAD, {"id": message_id, "dead_after_s": dead_after_s}).fetchone() is None:
+            if conn.execute(_STILL_DEAD, {"id": message_id, "dead_after_s": _DEAD_AFTER_S}).fetchone() is None:
                 continue
             if attempts + 1 >= _DEATHS:
                 _fail(conn, message_id)

@@ -42,13 +42,13 @@ class Changes:
 
 
 class FactSource:
-    """gold/fact_candle at one version."""
+    """gold/fact_candle at the version that was the newest when it was opened."""
 
-    def __init__(self, lake: Lake, version: int | None = None) -> None:
+    def __init__(self, lake: Lake) -> None:
         address = lake.at(FACT_CANDLE)
         if not address.exists():
             raise GoldMissing(f"there is no Gold at {address.url}: merge and build gold first")
-        self._delta = address.open(version)
+        self._delta = address.open()
         self.url = address.url
         self.version = self._delta.version()
         self.table_id = str(self._delta.metadata().id)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from lakehouse.market.errors import LakehouseError
 
@@ -69,10 +68,6 @@ class MergeReport:
     def quarantined(self) -> int:
         """Rows quarantined over all tables."""
         return sum(report.quarantined for report in self.tables.values())
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the report as JSON can carry it."""
-        return asdict(self)
 
 
 def check_conservation(table: str, received: int, classes: Counter[str]) -> None:
