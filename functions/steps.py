@@ -18,7 +18,7 @@ from chalice.app import SQSEvent
 
 from functions import context
 from lakehouse.bronze.fetch import FetchContext
-from lakehouse.jobs import claiming, fetching, increments, recovery, schedules
+from lakehouse.jobs import claiming, fetching, increments, planning, recovery, schedules
 
 TimeLeft = Callable[[], float]
 
@@ -56,7 +56,7 @@ def _fetching(time_left_s: TimeLeft) -> FetchContext:
 
 
 def _ingest(time_left_s: TimeLeft, arguments: dict[str, Any]) -> None:
-    fetching.plan_ingest(_fetching(time_left_s), arguments["job_id"])
+    planning.plan_ingest(_fetching(time_left_s), arguments["job_id"])
 
 
 def _fetch(time_left_s: TimeLeft, arguments: dict[str, Any]) -> None:

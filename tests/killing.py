@@ -25,7 +25,8 @@ from lakehouse.bronze.window import Window, candle_series, format_from
 from lakehouse.database.connection import connect
 from lakehouse.iss.client import Patience
 from lakehouse.jobs import merging, queue
-from lakehouse.jobs.fetching import fetch_batch, plan_ingest
+from lakehouse.jobs.fetching import fetch_batch
+from lakehouse.jobs.planning import plan_ingest
 from lakehouse.jobs.recovery import recover
 from lakehouse.market.candle import CANDLES, FACT_CANDLE, HISTORY
 from lakehouse.market.instrument import Instrument

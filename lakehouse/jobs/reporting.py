@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg import Connection
 
+from lakehouse.bronze.context import FetchContext
 from lakehouse.bronze.fetch import Cancelled
 from lakehouse.database.outage import shared
 from lakehouse.jobs.queue import enqueue
 
 _REPORT_EVERY_S = 0.3
+
+
+def announcing(context: FetchContext) -> FetchContext:
+    """Return *context* with every object that lands told to the queue."""
+    return replace(context, on_landed=AnnounceLanded(context.dsn, tells_itself="://" in context.store_url))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from deltalake import DeltaTable
 
 from lakehouse.bronze.context import FetchContext
 from lakehouse.database.connection import connect
-from lakehouse.jobs.fetching import fetch_batch, plan_ingest
+from lakehouse.jobs.fetching import fetch_batch
+from lakehouse.jobs.planning import plan_ingest
 from lakehouse.jobs.queue import IngestRequest, submit_ingest
 from lakehouse.market.moscow import to_moscow
 from lakehouse.market.timeframe import Timeframe

@@ -15,8 +15,9 @@ from lakehouse.bronze.fetch import FetchContext
 from lakehouse.database.connection import connect
 from lakehouse.iss.client import Patience
 from lakehouse.jobs import queue, schedules
-from lakehouse.jobs.fetching import fetch_batch, plan_ingest
+from lakehouse.jobs.fetching import fetch_batch
 from lakehouse.jobs.increments import run_increment
+from lakehouse.jobs.planning import plan_ingest
 from lakehouse.market.moscow import to_moscow
 from tests.exchange import candle, days, minutes
 from tests.integration.test_jobs_fetching import OneCode

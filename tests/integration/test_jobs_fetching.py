@@ -16,7 +16,8 @@ from lakehouse.bronze.fetch import FetchContext
 from lakehouse.database.connection import connect
 from lakehouse.iss.client import Patience
 from lakehouse.jobs import queue, retrying
-from lakehouse.jobs.fetching import fetch_batch, plan_ingest
+from lakehouse.jobs.fetching import fetch_batch
+from lakehouse.jobs.planning import plan_ingest
 from tests.exchange import candle, days, minutes
 from tests.served_exchange import Document, ServedExchange, block, served
 

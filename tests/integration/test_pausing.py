@@ -34,7 +34,8 @@ from lakehouse.database.connection import connect
 from lakehouse.database.outage import close_shared
 from lakehouse.iss.client import Patience
 from lakehouse.jobs import queue
-from lakehouse.jobs.fetching import fetch_batch, plan_ingest
+from lakehouse.jobs.fetching import fetch_batch
+from lakehouse.jobs.planning import plan_ingest
 from lakehouse.simulator.faults import Fault
 from lakehouse.simulator.weather import Faults
 from tests.asking import recording
