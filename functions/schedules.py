@@ -25,9 +25,8 @@ def tick() -> None:
     Whoever else does the same at this moment, nothing is done twice.
     """
     with context.pool().connection() as conn:
-        if (
-            context.wakes() is not None
-        ):  # else the platform's own worker does it, which knows when the database was away
+        # Elsewhere the platform's own worker does it, which knows when the database was away
+        if context.wakes() is not None:
             claiming.put_back_dead(conn, "io")
         if (now := clock_time(conn)) is not None:
             schedules.run_due(conn, now)
@@ -53,7 +52,7 @@ def clock_time(conn: Connection[Any]) -> dt.datetime | None:
 
 def change(conn: Connection[Any], name: str, wanted: dict[str, Any], user: User) -> dict[str, Any]:
     """Change a schedule as the body of a request says; return what was changed."""
-    if not wanted or any(name not in _FIELDS for name in wanted):
+    if not wanted or any(field not in _FIELDS for field in wanted):
         raise BadInput('the body must be {"at": "HH:MM", "weekday": "Sunday", "is_on": true}, or some of that')
     for field, value in wanted.items():
         if type(value) is not _FIELDS[field]:
