@@ -179,6 +179,8 @@ def _with_secid(series: Series, block: Block) -> Series:
     found = list(dict.fromkeys(map(str, block.column("secid"))))
     if len(found) > 1:
         raise BadInput(f"it holds rows of {len(found)} securities ({', '.join(found[:3])} ...): upload each by itself")
+    for board in dict.fromkeys(map(str, block.column("boardid"))):
+        parse_listing(f"{found[0]}@{board}")  # no file's text gets into the tables unchecked
     return Series(series.family, series.engine, series.market, secid=parse_secid(found[0]))
 
 

@@ -48,6 +48,8 @@ def read_block(answer: Answer, name: str, required: Collection[str]) -> Block:
         raise IssContractError(f"{answer.url}: {lacks}", answer)
     _check_metadata(answer, name, found.get("metadata"), required)
     rows: list[list[Any]] = found["data"]
+    if not all(isinstance(row, list) for row in rows):
+        raise IssContractError(f"{answer.url}: a row of block {name!r} is no list", answer)
     if odd := set(map(len, rows)) - {len(columns)}:
         row = f"a row of block {name!r} has {odd.pop()} values for {len(columns)} columns"
         raise IssContractError(f"{answer.url}: {row}", answer)
@@ -71,7 +73,10 @@ def check_types(answer: Answer, block: Block, columns: Collection[str], types: f
 def _check_metadata(answer: Answer, name: str, metadata: Any, required: Collection[str]) -> None:
     if not isinstance(metadata, Mapping):
         return
-    types = {str(column).lower(): described.get("type") for column, described in metadata.items()}
+    types = {
+        str(column).lower(): str(described.get("type") if isinstance(described, Mapping) else described)
+        for column, described in metadata.items()
+    }
     for column in required:
         if types.get(column) not in KNOWN_TYPES:
             raise IssContractError(

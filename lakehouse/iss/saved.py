@@ -15,8 +15,9 @@ from lakehouse.market.errors import BadInput
 
 # The exchange writes text in all cells of CSV; other columns than these are text, or nobody reads them
 _NUMBERS = frozenset({*VALUES, "numtrades", "legalcloseprice", "waprice", *CURSOR})
-# iss.dp=comma writes decimal commas
-_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+# iss.dp=comma writes decimal commas. What has more digits than a number of the exchange is text: Python reads none of
+# thousands of digits, and a double of hundreds is infinite
+_NUMBER = re.compile(r"[+-]?\d{1,40}(?:[.,]\d{1,40})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _BOM = b"\xef\xbb\xbf"
 
 

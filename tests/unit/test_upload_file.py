@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lakehouse.bronze.coverage import claims
 from lakehouse.bronze.ledger import proved_span
@@ -126,6 +129,12 @@ WRONG: list[tuple[str, bytes, str]] = [
     (MINUTES, candles_json([lasting("2012-03-01 10:00:00", "2012-03-01 10:09:59")]), r"row 1 lasts .* no 1m candles"),
     (MINUTES, candles_json([candle("2012-03-01 10:00:30")]), r"row 1 begins 2012-03-01 10:00:30, where no 1m candle"),
     (DAYS.replace("/1d/", "/1w/"), candles_json(ROWS), r"row 1 begins 2012-03-01 00:00:00, where no 1w candle begins"),
+    (DAYS, json.dumps({"candles": {"columns": CANDLE_COLUMNS, "data": [5]}}).encode(), r"a row of .* is no list"),
+    (DAYS, json.dumps({"candles": {"columns": CANDLE_COLUMNS, "data": [dict.fromkeys(range(8))]}}).encode(),
+     r"a row of block 'candles' is no list"),
+    (DAYS, json.dumps({"candles": {**block(CANDLE_COLUMNS, ROWS), "metadata": {"open": [], "close": {"type": []}}}})
+     .encode(), r"has the unknown type '\[\]'"),
+    (HISTORY, history_json([end_of_day("2012-03-01", board="A\0B")]), r"'SBER@A\\x00B' names no board"),
     (HISTORY, candles_json(ROWS), r"it has no block history, but candles"),
     (HISTORY, history_json([end_of_day("2012-03-01"), end_of_day("2012-03-01", secid="GAZP")]), r"of 2 securities"),
     (HISTORY, history_json([end_of_day("2012-03-01", secid="../x")]), r"'\.\./x' is not a ticker"),
@@ -135,6 +144,8 @@ WRONG: list[tuple[str, bytes, str]] = [
      r"its cursor is not one row of three numbers"),
     (CSV, as_csv("candles", CANDLE_COLUMNS, ROWS).rstrip(b"\n"), r"its last line has no end"),
     (CSV, as_csv("candles", CANDLE_COLUMNS, [ROWS[0], ROWS[1][:-1]]), r"line 5 has 7 values for"),
+    (CSV, as_csv("candles", CANDLE_COLUMNS, [candle("2012-03-01 00:00:00", volume="9" * 5_000)]), r"holds str, exp"),
+    (CSV, as_csv("candles", CANDLE_COLUMNS, [candle("2012-03-01 00:00:00", volume="1e400")]), r"holds str, expected"),
     (CSV, b"open;close\n1;2\n", r"line 1 is 'open;close', expected the name of a block"),
     (CSV, b'candles\n\n"open\n', r"is no CSV with ';'"),
     (CSV, candles_json(ROWS) + b"\n", r"(expected the name|is no CSV|it has no block candles)"),
@@ -148,6 +159,26 @@ def test_a_wrong_file_is_refused_with_what_is_wrong(key: str, body: bytes, messa
     with pytest.raises(BadInput, match=rf"^{key}: .*{message}") as refused:
         read_upload(key, body)
     assert len(str(refused.value)) < 500
+
+
+cells = st.sampled_from([1, 1.5, None, True, 10**30, "2012-03-01 00:00:00", "2012-03-01", "TQBR", "SBER", "x"])
+values = cells | st.lists(cells, max_size=2) | st.dictionaries(st.text(max_size=2), cells, max_size=1)
+metadata = st.dictionaries(st.sampled_from(["open", "begin"]), values, min_size=1) | values
+
+
+def block_of_any_kind(columns: tuple[str, ...]) -> st.SearchStrategy[Any]:
+    rows = st.lists(values, min_size=len(columns), max_size=len(columns)) | values
+    made = {"columns": st.just(columns), "data": st.lists(rows, max_size=3)}
+    return st.fixed_dictionaries(made) | st.fixed_dictionaries({**made, "metadata": metadata}) | values
+
+
+@given(block_of_any_kind(CANDLE_COLUMNS), block_of_any_kind(HISTORY_COLUMNS), block_of_any_kind(CURSOR_COLUMNS))
+def test_no_exception_but_a_refusal_comes_of_a_file(candles: Any, history: Any, cursor: Any) -> None:
+    """One that did would come again at every start and every reconciliation, and stop them."""
+    page = json.dumps({"candles": candles, "history": history, CURSOR: cursor}).encode()
+    for key in (DAYS, HISTORY):
+        with suppress(BadInput):
+            read_upload(key, page)
 
 
 def test_a_file_too_large_is_refused() -> None:
