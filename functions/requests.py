@@ -88,6 +88,11 @@ def text_of(request: Request, name: str, default: str | None = None) -> str:
     return text
 
 
+def is_text(text: str) -> bool:
+    """Return whether the database can hold *text*: JSON has ways to write NUL and halves of surrogate pairs."""
+    return "\0" not in text and not any(category(character) == "Cs" for character in text)
+
+
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:40]}...")
 

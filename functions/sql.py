@@ -15,7 +15,7 @@ from chalice.app import Request, Response
 
 from functions import context
 from functions.answers import NotFound, answer, document
-from functions.requests import address_of, choice_of, no_others, user_with
+from functions.requests import address_of, choice_of, is_text, no_others, user_with
 from lakehouse.access import audit
 from lakehouse.access.roles import Role
 from lakehouse.market.errors import BadInput, LakehouseError
@@ -103,7 +103,7 @@ def _question(given: dict[str, Any], form: Any) -> tuple[Question, str]:
     statement, at, name = given.get("statement"), given.get("at"), given.get("id", uuid.uuid4().hex)
     if not isinstance(statement, str):
         raise BadInput('statement is missing: the body must be {"statement": "SELECT ..."}')
-    if at is not None and not isinstance(at, str):
+    if at is not None and not (isinstance(at, str) and is_text(at)):
         raise BadInput('at must be a text: a version such as "12" or a time such as "2026-03-05T18:00" (UTC)')
     if not isinstance(name, str) or not (0 < len(name) <= _ID_CHARACTERS) or not name.replace("-", "").isalnum():
         raise BadInput(f"id must be 1 to {_ID_CHARACTERS} letters, digits and hyphens")

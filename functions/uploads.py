@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from functions import context
 from functions.answers import answer, document
-from functions.requests import address_of, choice_of, integer_of, no_others, text_of
+from functions.requests import address_of, choice_of, integer_of, is_text, no_others, text_of
 from lakehouse.access import audit
 from lakehouse.access.roles import User
 from lakehouse.bronze import uploads
@@ -51,7 +51,7 @@ def accept_upload(conn: Connection[Any], request: Request, user: User) -> Respon
     """Let the rows of the upload named in ``{"upload_key"}`` revise what is there: 202 and the object's key."""
     body = document(request.raw_body)
     key = body.get("upload_key")
-    if not isinstance(key, str) or len(body) > 1 or "\0" in key:
+    if not isinstance(key, str) or len(body) > 1 or not is_text(key):
         raise BadInput('the body must be {"upload_key": "uploads/..."}')
     is_real = context.settings().source == "exchange"
     now = dt.datetime.now(dt.UTC) if is_real else None

@@ -126,6 +126,8 @@ def test_what_is_not_there_yet_is_said(api: Api) -> None:
     [
         ({"statement": None}, 'statement is missing: the body must be {"statement": "SELECT ..."}'),
         ({"at": 7}, 'at must be a text: a version such as "12" or a time such as "2026-03-05T18:00" (UTC)'),
+        ({"at": "1\0"}, 'at must be a text: a version such as "12" or a time such as "2026-03-05T18:00" (UTC)'),
+        ({"at": "\ud800"}, 'at must be a text: a version such as "12" or a time such as "2026-03-05T18:00" (UTC)'),
         ({"limit": 0}, "limit must be a whole number from 1 to 100,000"),
         ({"limit": 100_001}, "limit must be a whole number from 1 to 100,000"),
         ({"limit": True}, "limit must be a whole number from 1 to 100,000"),
