@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from lakehouse.jobs.conservation import COUNTS, conservation, verdict
-from lakehouse.jobs.queue import Job, JobWindow
+from lakehouse.jobs.job import Job, JobWindow
 
 _HEAD = ("Job", "State", "What", "Windows", "Pages", "Rows", "Failed", "Time", "By")
 _NOTES_SHOWN = 10

@@ -16,7 +16,7 @@ from lakehouse.cli.platform import greet, greet_user, wait, wait_until_idle
 from lakehouse.cli.progress import watch
 from lakehouse.cli.remote import Api, demo_ingests, minted_token
 from lakehouse.database.connection import connect
-from lakehouse.jobs.queue import Job
+from lakehouse.jobs.job import Job
 from lakehouse.market.errors import LakehouseError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.up import Plan, Platform, running, with_settings

@@ -14,7 +14,7 @@ from psycopg import Connection
 from lakehouse.cli.progress import seconds_by_station
 from lakehouse.database.connection import connect
 from lakehouse.engines.address import TableAddress
-from lakehouse.jobs.queue import Job
+from lakehouse.jobs.job import Job
 from lakehouse.market.candle import CANDLES, FACT_CANDLE, HISTORY, QUARANTINE
 from lakehouse.silver.content_hash import content_hash
 from lakehouse.silver.lake import Lake

@@ -15,7 +15,7 @@ import pytest
 
 from infra.clusters import Cluster, dask_cluster, spark_cluster
 from lakehouse.database.connection import connect
-from lakehouse.jobs.queue import Job
+from lakehouse.jobs.job import Job
 from lakehouse.market.candle import CANDLES, FACT_CANDLE, GOLD, SILVER
 from lakehouse.serving.lake_sql.run import run_sql
 from lakehouse.silver.lake import Lake

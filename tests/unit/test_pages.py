@@ -14,7 +14,7 @@ from gradio_app.jobs_table import details, duration, jobs, message
 from gradio_app.login import local_path
 from gradio_app.quality_table import quarantine, volumes
 from lakehouse.bronze.doubts import VolumeGap
-from lakehouse.jobs.queue import Job, JobWindow
+from lakehouse.jobs.job import Job, JobWindow
 from lakehouse.serving.quarantine import QuarantinedRow, RuleCount
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
