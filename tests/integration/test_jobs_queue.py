@@ -355,7 +355,7 @@ def test_what_is_named_twice_is_read_once() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (None, "^request: must be an object with the fields instruments, timeframes, from, till, reread, was None$"),
+        (None, "^request: must be an object with .* instruments, timeframes, from, till, reread, held, was None$"),
         ([], r"^request: must be an object with the fields .*, was \[\]$"),
         ({}, "^instruments: is missing$"),
         ({"instruments": []}, "^instruments: is empty: name at least one$"),
