@@ -7,27 +7,24 @@ keep nothing between calls. Every one checks the role itself: an authorizer in f
 
 from __future__ import annotations
 
-from typing import Any
-
 import psycopg
 from chalice.app import CloudWatchEvent, Rate, Request, Response, S3Event, SQSEvent
 
 from functions import context, schedules, steps
-from functions.answers import NotFound, answer, document, refusing
+from functions.answers import answer, document, refusing
 from functions.candles import read_candles
 from functions.events import hear_store
 from functions.gateway import Api
+from functions.jobs import job_named, read_job, read_jobs
 from functions.quality import read_quality, read_quarantine
-from functions.requests import address_of, integer_of, no_others, shown_path, text_of, token_of, user_with
+from functions.requests import address_of, no_others, text_of, token_of, user_with
 from functions.sql import read_schema, run_statement, stop_statement
 from functions.uploads import CONTENT_TYPES, accept_upload, list_uploads, take_upload
 from lakehouse.access import audit, sessions
 from lakehouse.access.roles import Role
-from lakehouse.database import breaker
 from lakehouse.database.outage import why_away
 from lakehouse.jobs import events, queue, redriving, retrying
 from lakehouse.jobs import schedules as timetable
-from lakehouse.jobs.conservation import conservation, verdict
 from lakehouse.market.errors import BadInput
 from lakehouse.serving import queries
 from lakehouse.settings import names
@@ -108,11 +105,7 @@ def ingest() -> Response:
 def jobs() -> Response:
     with context.pool().connection() as conn:
         user_with(conn, asked(), Role.ANALYST)
-        no_others(asked(), "limit")
-        limit = integer_of(asked(), "limit", 50, 1, 500)
-        paused = breaker.state(conn).paused
-        found = [_shown(job) for job in queue.jobs(conn, limit)]
-        return answer({"jobs": found, "paused": paused, "dead_letters": redriving.count_dead(conn)})
+        return read_jobs(conn, asked())
 
 
 @app.route("/v1/jobs/{job_id}")
@@ -120,22 +113,7 @@ def jobs() -> Response:
 def job(job_id: str) -> Response:
     with context.pool().connection() as conn:
         user_with(conn, asked(), Role.ANALYST)
-        found = _job(conn, job_id)
-        windows = queue.windows(conn, found.job_id)
-        done = queue.steps_of(conn, found)
-        paused = breaker.state(conn).paused
-    counts = conservation(done)
-    rows = [{**vars(each), "adds_up": each.adds_up} for each in counts]
-    return answer(
-        {
-            **_shown(found),
-            "paused": paused,
-            "conservation": rows,
-            "verdict": verdict(counts),
-            "windows": windows,
-            "steps": done,
-        }
-    )
+        return read_job(conn, job_id)
 
 
 @app.route("/v1/jobs/{job_id}/cancel", methods=["POST"])
@@ -143,7 +121,7 @@ def job(job_id: str) -> Response:
 def cancel(job_id: str) -> Response:
     with context.pool().connection() as conn:
         user = user_with(conn, asked(), Role.ADMIN, "cancel")
-        state = queue.cancel(conn, _job(conn, job_id).job_id)
+        state = queue.cancel(conn, job_named(conn, job_id).job_id)
         audit.record(conn, user, "cancel", f"job {job_id}", {}, state, address_of(asked()))
     context.wake()
     return answer({"job_id": int(job_id), "state": state})
@@ -154,7 +132,7 @@ def cancel(job_id: str) -> Response:
 def retry(job_id: str) -> Response:
     with context.pool().connection() as conn:
         user = user_with(conn, asked(), Role.ADMIN, "retry")
-        again = retrying.retry_failed(conn, _job(conn, job_id).job_id)
+        again = retrying.retry_failed(conn, job_named(conn, job_id).job_id)
         if not again:
             raise BadInput(f"nothing of job {job_id} failed: nothing to retry")
         audit.record(conn, user, "retry", f"job {job_id}", {}, "queued", address_of(asked()))
@@ -298,14 +276,3 @@ def landed(event: S3Event) -> None:
 def uploaded(event: S3Event) -> None:
     with context.pool().connection() as conn:
         events.file_uploaded(conn, context.store(), event.key)
-
-
-def _job(conn: Any, job_id: str) -> queue.Job:
-    found = queue.job(conn, int(job_id)) if job_id.isascii() and job_id.isdigit() and len(job_id) < 18 else None
-    if found is None:
-        raise NotFound(f"there is no job {shown_path(job_id)}")
-    return found
-
-
-def _shown(job: queue.Job) -> dict[str, Any]:
-    return {**vars(job), "seconds_left": job.seconds_left, "why_failed": job.why_failed}
