@@ -175,7 +175,9 @@ LISTS = [
     post("/v1/jobs/2/cancel", {}, r"^there is no job 2$", 404),
     post("/v1/jobs/1/retry", {}, r"^nothing of job 1 failed: nothing to retry$"),
     post("/v1/jobs/x/retry", {}, r"^there is no job x$", 404),
-    post("/v1/uploads/accept", {"upload_key": "uploads/\ud800"}, r'^the body must be \{"upload_key": "uploads/\.\.\."\}$'),
+    post(
+        "/v1/uploads/accept", {"upload_key": "uploads/\ud800"}, r'^the body must be \{"upload_key": "uploads/\.\.\."\}$'
+    ),
     post("/v1/uploads/accept", {"upload_key": "uploads/\0"}, r'^the body must be \{"upload_key": "uploads/\.\.\."\}$'),
     get("/v1/instruments?q=%00", 400, r"^the parameter q holds characters that cannot be printed: '\\x00'$"),
     get("/v1/instruments?q=" + "x" * 2000, 400, r"^the parameter q is longer than 1,000 characters$"),
