@@ -17,6 +17,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from lakehouse.database.runner import EmbeddedPostgres
@@ -69,6 +70,14 @@ def post(api: Api, path: str, document: object, role: str = "analyst") -> Said:
 
 def ask(api: Api, statement: str, role: str = "analyst", **fields: object) -> Said:
     return post(api, "/v1/sql", {"statement": statement, **fields}, role)
+
+
+def wait_until_run(api: Api, count: int) -> None:
+    """Wait until *count* statements run: each has a process of its own. One that asked would take another's place."""
+    until = time.monotonic() + 30
+    while (found := len(psutil.Process(api.process_id).children())) != count:
+        assert time.monotonic() < until, f"{found} statements ran after 30 s, expected {count}"
+        time.sleep(0.05)
 
 
 def test_an_answer_has_columns_types_and_rows(api: Api) -> None:
@@ -187,9 +196,8 @@ def test_a_statement_is_stopped_by_its_owner_only(api: Api) -> None:
     """Nobody else can stop it; its owner can, its process is gone then, and the answer says so."""
     with ThreadPoolExecutor() as threads:
         running = threads.submit(ask, api, ENDLESS, id="mine-1")
-        until = time.monotonic() + 30
-        while ask(api, "SELECT 1", id="mine-1").status != 400 and time.monotonic() < until:
-            pass  # the id is free until the statement has begun
+        wait_until_run(api, 1)
+        assert ask(api, "SELECT 1", id="mine-1").status == 400
         others = post(api, "/v1/sql/mine-1/stop", {}, "admin")
         assert (others.status, others.document["message"]) == (404, "no statement of admin with the id mine-1 runs")
         assert post(api, "/v1/sql/mine-1/stop", {}).document == {"id": "mine-1", "state": "stopped"}
@@ -204,14 +212,10 @@ def test_a_full_house_is_said_at_once(api: Api) -> None:
     names += [("admin", f"b{number}") for number in range(AT_ONCE - PER_USER)]
     with ThreadPoolExecutor(AT_ONCE) as threads:
         running = [threads.submit(ask, api, ENDLESS, role, id=name) for role, name in names]
-        until = time.monotonic() + 30
-        for role, name in names:
-            while ask(api, "SELECT 1", role, id=name).status == 200 and time.monotonic() < until:
-                pass
+        wait_until_run(api, AT_ONCE)
         own = ask(api, "SELECT 1")
-        for role, name in names:
-            while post(api, f"/v1/sql/{name}/stop", {}, role).status != 200 and time.monotonic() < until:
-                pass
+        stopped = [post(api, f"/v1/sql/{name}/stop", {}, role).status for role, name in names]
+        assert set(stopped) == {200}
         assert {future.result(timeout=30).status for future in running} == {409}
     assert (own.status, own.headers["Retry-After"]) == (429, "5")
     assert own.document["message"] == (
