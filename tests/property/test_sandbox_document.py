@@ -12,7 +12,8 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlsplit
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lakehouse.sandbox.document import BadResult, Document, Figure, TableItem, Text, parse
@@ -34,6 +35,7 @@ FORBIDDEN_NAMES = {
     "xsrc", "textsrc", "customdatasrc", "layers", "uid",
 }  # fmt: skip
 FORBIDDEN_TRACES = {"scattergeo", "choropleth", "choroplethmap", "scattermap", "densitymap", "image", "table", "sankey"}
+COUNTS = {"nbinsx", "nbinsy", "ncontours", "nticks", "maxdisplayed", "rows", "columns"}
 HARMLESS_TAGS = {"b", "i", "br", "sub", "sup", "extra"}
 FETCHING = {"http", "https", "ftp", "ws", "wss", "file", "blob", "data", "javascript", "vbscript", "mailto", "about"}
 
@@ -110,11 +112,64 @@ documents = st.fixed_dictionaries(
 )
 
 
+def made_of(*items: dict[str, Any]) -> dict[str, Any]:
+    return {"v": 1, "status": "done", "items": list(items), "error": None}
+
+
+def drawn(trace: dict[str, Any], layout: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"kind": "figure", "json": {"data": [trace], "layout": layout or {}}}
+
+
+# Each rule has something here that breaks it, so that 25 examples find out when one is gone
+WORST = made_of(
+    drawn({"text": [*NASTY, "x" * 5_000]}),
+    drawn({}, {"width": 9_999, "height": 10**9, "xaxis": {"nticks": 10**9, "tickformat": "0999999999f"}}),
+    *[drawn({}, {"height": height}) for height in ("9999", [9_999], True, -1)],
+    *[drawn({"type": "histogram", "nbinsx": count}) for count in (10**9, "9" * 9, [10**9])],
+    drawn({}, {"grid": {"rows": 10**6, "columns": 10**6}}),
+    drawn({"x": [math.nan, math.inf, 10**400, 2**53 + 1, 1.5], "y": [math.inf]}),
+    drawn({"x": [[math.inf], {"text": -math.inf}]}),
+    *[drawn({"x": {"dtype": "i1", "bdata": "AAAA", "shape": shape}}) for shape in ("9999999, 9999999", "1,1,1,1", "4")],
+    *[drawn({"x": {"dtype": "i1", "bdata": data}}) for data in ("*AAAA", "AA<AA", "//evil.example/AAA=")],
+    *[drawn({"type": kind}) for kind in sorted(FORBIDDEN_TRACES)],
+    drawn(dict.fromkeys(sorted(FORBIDDEN_NAMES), 1)),
+    *[{"kind": "text", "stream": "out", "text": text} for text in NASTY],
+    {"kind": "table", "name": "x" * 5_000, "columns": ["a"], "rows": [["x" * 5_000], *[[text] for text in NASTY]]},
+    {"kind": "table", "columns": ["a"], "rows": [["1", "2"]], "row_count": -1},
+)
+TOO_MUCH = [
+    made_of({"kind": "figure", "json": {"data": [{}] * 201}}),
+    made_of(drawn({"x": [1] * 1_000_001})),
+    made_of(drawn({}, {"annotations": [{}] * 5_001})),
+    made_of(*[drawn({})] * 51),
+    made_of(*[{"kind": "table", "columns": [], "rows": []}] * 501),
+]
+
+
 @given(documents)
+@example(WORST)
 def test_nothing_forbidden_passes(document: dict[str, Any]) -> None:
     """A document that is built as a child builds it is shown, and all that is shown is harmless."""
-    shown = parse(json.dumps(document).encode(), Bounds(result_bytes=10**7))
-    assert list(forbidden(shown)) == []
+    raw = json.dumps(document).replace("Infinity", "1e999")  # which is JSON, and read as infinity
+    assert list(forbidden(parse(raw.encode(), Bounds(result_bytes=10**7)))) == []
+
+
+@pytest.mark.parametrize("document", TOO_MUCH, ids=range(len(TOO_MUCH)))
+def test_no_more_is_shown_than_a_page_bears(document: dict[str, Any]) -> None:
+    """Traces, values and parts of a figure, figures, items: what is too much is left out."""
+    shown = parse(json.dumps(document).encode(), Bounds(result_bytes=10**7)).items
+    figures = [item for item in shown if isinstance(item, Figure)]
+    assert len(shown) <= 500
+    assert len(figures) in (0, 50)
+
+
+def test_a_figure_is_not_nested_without_end() -> None:
+    """Plotly goes down into what it is given."""
+    deep: dict[str, Any] = {}
+    for _ in range(20):
+        deep = {"font": deep}
+    shown = parse(json.dumps(made_of(drawn(deep))).encode(), BOUNDS).items
+    assert not any(isinstance(item, Figure) for item in shown)
 
 
 @given(documents, st.data())
@@ -159,7 +214,7 @@ def forbidden(shown: Document) -> Iterator[str]:
     said = sum(
         len(item.text.encode()) for item in shown.items if isinstance(item, Text) and "left out" not in item.text
     )
-    if said > 10**7:
+    if said > BOUNDS.text_bytes:
         yield f"{said} bytes of text"
 
 
@@ -180,8 +235,11 @@ def forbidden_in_figure(figure: Figure) -> Iterator[str]:
     for trace in figure.document["data"]:
         if trace["type"] in FORBIDDEN_TRACES:
             yield f"trace {trace['type']}"
-    if figure.document["layout"].get("height", 100) > 2_000 or "width" in figure.document["layout"]:
-        yield "a figure larger than the page"
+    layout = figure.document["layout"]
+    if type(layout.get("height", 100)) not in (int, float) or not 100 <= layout.get("height", 100) <= 2_000:
+        yield "a figure higher than the page"
+    if "width" in layout:
+        yield "a figure wider than the page"
     yield from forbidden_in_value(figure.document)
 
 
@@ -192,6 +250,7 @@ def forbidden_in_value(value: object) -> Iterator[str]:
         for name, inner in value.items():
             if name in FORBIDDEN_NAMES or not name.isascii() or not name.replace("_", "").isalnum():
                 yield f"attribute {name!r}"
+            yield from forbidden_in_attribute(name, inner)
             yield from forbidden_in_value(inner)
     elif isinstance(value, list):
         for inner in value:
@@ -200,6 +259,13 @@ def forbidden_in_value(value: object) -> Iterator[str]:
         yield from forbidden_in_text(value)
     elif (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and abs(value) > 2**53):
         yield f"number {value}"
+
+
+def forbidden_in_attribute(name: str, value: Any) -> Iterator[str]:
+    if name in COUNTS and value is not None and (type(value) not in (int, float) or not 0 <= value <= 1_000):
+        yield f"{value!r} of {name}"
+    if name.endswith("format") and isinstance(value, str) and "999" in value:
+        yield f"format {value!r}"
 
 
 def forbidden_in_array(array: dict[str, str]) -> Iterator[str]:
@@ -214,6 +280,8 @@ def forbidden_in_array(array: dict[str, str]) -> Iterator[str]:
 
 def forbidden_in_text(text: str) -> Iterator[str]:
     yield from unprintable(text)
+    if len(text) > 2_000 + 60:  # a tag or a dash may take the place of another character, and no more
+        yield "a long text of a figure"
     tags = Tags()
     tags.feed(text)
     tags.close()
