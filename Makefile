@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Two files at a time: most tests wait for processes of their own. PARALLEL= runs them one after another
-PARALLEL ?= --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+PARALLEL ?= --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # An activated environment would otherwise be taken by uv and Python for the one to work in
 unexport VIRTUAL_ENV PYTHONHOME
 

@@ -44,13 +44,12 @@ settings.load_profile("push")
 FOLDERS = ("unit", "property", "contract", "integration", "sandbox", "browser")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     Run the quick folders first, the browser last; all of the property folder is torture.
 
     Playwright keeps an event loop running in the main thread until its fixture ends: no coroutine can be run meanwhile.
-    With two processes (`make test`) a file is run by one of them, for its fixtures, and so are all of the browser.
+    So it is with two processes (`make test`), each of which takes file after file in this order.
     """
     here = Path(__file__).parent
 
@@ -62,8 +61,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if place(item) == FOLDERS.index("property"):
             item.add_marker("torture")
-        is_browser = place(item) == FOLDERS.index("browser")
-        item.add_marker(pytest.mark.xdist_group("browser" if is_browser else item.path.relative_to(here).as_posix()))
 
 
 @pytest.fixture(scope="session")
