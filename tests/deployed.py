@@ -38,12 +38,14 @@ class Deployed:
         api_id: What API Gateway calls the API.
         dsn: The database of the functions, for its owner.
         template: The name of one with all migrations.
+        strange_logs: What functions wrote that were on the server before.
     """
 
     server: LocalStackServer
     api_id: str
     dsn: str
     template: str
+    strange_logs: frozenset[Path]
 
     @property
     def host(self) -> str:
@@ -76,11 +78,17 @@ class Deployed:
 
     def logged(self) -> bytes:
         """Return what the functions wrote into their logs."""
-        return b"".join(file.read_bytes() for file in (self.server.folder / "tmp").glob("lambda-*.log"))
+        return b"".join(file.read_bytes() for file in logs(self.server) - self.strange_logs)
+
+
+def logs(server: LocalStackServer) -> frozenset[Path]:
+    """Return the logs of all functions of a server."""
+    return frozenset((server.folder / "tmp").glob("lambda-*.log"))
 
 
 def deploy(server: LocalStackServer, dsn: str, template: str, iss_url: str, archive: Path, folder: Path) -> Deployed:
     """Deploy the package *archive*, over an empty database, in the steps of docs/aws.md."""
+    strange_logs = logs(server)
     new_database(dsn, template)
     make_stores(server)
     stage(archive, folder / "project")
@@ -99,7 +107,7 @@ def deploy(server: LocalStackServer, dsn: str, template: str, iss_url: str, arch
     run([chalice, "--project-dir", folder / "project", "deploy", "--stage", STAGE], server, folder)
     api_id = deployed_api(folder / "project", STAGE)
     put_refusals(client_of(server, "apigateway"), api_id)
-    return Deployed(server, api_id, dsn, template)
+    return Deployed(server, api_id, dsn, template, strange_logs)
 
 
 def run(command: Sequence[str | Path], server: LocalStackServer, home: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_hostile_client_fails_at_logging_in_often(api: Api) -> None:
 
 
 HOSTILE_COMMANDS = [
-    ("ingest", 2, "Missing argument 'SECID...'"),
+    ("ingest", 2, "^Error: say which SECID, or --held for all that is held"),
     ("ingest SB/ER", 1, "^Error: instruments.0: 'SB/ER' is not a ticker: use the exchange's SECID"),
     ("ingest ../../x", 1, "^Error: instruments.0: '../../x' is not a ticker"),
     ("ingest СБЕР", 1, "^Error: instruments.0: 'СБЕР' is not a ticker"),
