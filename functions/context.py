@@ -68,8 +68,7 @@ def fetching() -> FetchContext:
 @lru_cache(maxsize=1)
 def wakes() -> Wakes | None:
     """Return the queues that wake functions; None where there are none: the platform's own workers look themselves."""
-    chosen = settings()
-    return Wakes(chosen.queue_prefix, chosen.sqs_endpoint) if chosen.queue_prefix else None
+    return Wakes.of(settings())
 
 
 def wake() -> None:

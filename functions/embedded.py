@@ -18,7 +18,7 @@ import uvicorn
 from a2wsgi import WSGIMiddleware
 
 from functions import context
-from functions.app import app, fetch, ingest_step, landed, tick
+from functions.app import NAMES, app, fetch, ingest_step, landed, tick
 from functions.host import wsgi_app
 from lakehouse.database.outage import connect_patiently
 from lakehouse.jobs.consumer import Step, consume
@@ -74,7 +74,7 @@ def run_worker() -> None:
     steps: dict[str, Step] = {
         "ingest": lambda message: ingest_step(step_event("ingest", message), None),
         "fetch": lambda message: fetch(step_event("fetch", message), None),
-        "landed": lambda message: landed(storage_event("lakehouse-bronze", message["object_key"]), None),
+        "landed": lambda message: landed(storage_event(NAMES.bucket, message["object_key"]), None),
     }
     # Any step of the queue that a handler serves on AWS for the schedules
     steps |= {name: _scheduled(name) for name in ("increment", "forming", "reconcile")}

@@ -11,7 +11,7 @@ from functions.answers import NotFound, answer
 from functions.requests import integer_of, no_others, shown_path
 from lakehouse.database import breaker
 from lakehouse.jobs import queue, redriving
-from lakehouse.jobs.conservation import conservation, verdict
+from lakehouse.jobs.conservation import account
 from lakehouse.jobs.job import Job
 
 
@@ -28,13 +28,11 @@ def read_job(conn: Connection[Any], job_id: str) -> Response:
     """Return a job with its windows, its steps and their rows, to the row; raise NotFound if there is none."""
     found = job_named(conn, job_id)
     steps = queue.steps_of(conn, found)
-    counts = conservation(steps)
     return answer(
         {
             **_shown(found),
             "paused": breaker.state(conn).paused,
-            "conservation": [{**vars(each), "adds_up": each.adds_up} for each in counts],
-            "verdict": verdict(counts),
+            **account(steps),
             "windows": queue.windows(conn, found.job_id),
             "steps": steps,
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import json
 import time
@@ -17,16 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from lakehouse.access import audit
-from lakehouse.cli.options import data_option, operator
+from lakehouse.cli.options import connected, data_option, operator, plain
 from lakehouse.database import breaker
-from lakehouse.database.connection import connect
 from lakehouse.jobs import pausing, queue, redriving, retrying
-from lakehouse.jobs.conservation import conservation, verdict
+from lakehouse.jobs.conservation import account
 from lakehouse.jobs.waking import Wakes
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.settings import load_settings
-from lakehouse.up import running_dsn, with_settings
 
 _DATE = click.DateTime(["%Y-%m-%d"])
 JOB_ID = click.IntRange(1, 2**63 - 1)
@@ -84,7 +81,7 @@ def ingest(
         click.echo(f"job {job_id} is queued", err=True)
         if wait:
             found = _until_over(conn, job_id)
-            _report(found, verdict(conservation(queue.steps_of(conn, found))))
+            _report(found, account(queue.steps_of(conn, found))["verdict"])
 
 
 @click.group(invoke_without_command=True)
@@ -112,9 +109,7 @@ def show(data: Path | None, job_id: int) -> None:
         found = _job(conn, job_id)
         windows, steps = queue.windows(conn, job_id), queue.steps_of(conn, found)
         paused = breaker.state(conn).paused
-    counts = conservation(steps)
-    rows = [{**vars(each), "adds_up": each.adds_up} for each in counts]
-    said = {"why_failed": found.why_failed, "conservation": rows, "verdict": verdict(counts)}
+    said = {"why_failed": found.why_failed, **account(steps)}
     document = {**vars(found), "paused": paused, **said, "windows": windows, "steps": steps}
     click.echo(json.dumps(document, default=plain, indent=2, ensure_ascii=False))
 
@@ -154,9 +149,7 @@ def redrive(data: Path | None, dry_run: bool) -> None:
             click.echo(letter)
         if dry_run:
             return
-        settings = load_settings()
-        wakes = Wakes(settings.queue_prefix, settings.sqs_endpoint) if settings.queue_prefix else None
-        done = redriving.redrive(conn, wakes)
+        done = redriving.redrive(conn, Wakes.of(load_settings()))
         audit.record(conn, operator(), "redrive", str(done)[:200], {"jobs": done.jobs}, "queued", "")
     click.echo(done)
 
@@ -169,10 +162,6 @@ def resume(data: Path | None) -> None:
         was_paused = pausing.resume(conn)
         audit.record(conn, operator(), "resume", "exchange", {}, "resumed" if was_paused else "nothing paused", "")
     click.echo("the exchange is asked again" if was_paused else "nothing was paused: the exchange answers")
-
-
-def connected(data: Path | None) -> Connection[Any]:
-    return connect(running_dsn(with_settings(load_settings(), data_dir=data)))
 
 
 def _job(conn: Connection[Any], job_id: int) -> queue.Job:
@@ -219,11 +208,3 @@ def _print_jobs(found: Sequence[queue.Job], as_json: bool) -> None:
         cells = (job.job_id, job.state, job.asked, job.requested_by, done, job.windows_failed, job.pages, job.rows)
         table.add_row(*map(str, cells), f"{job.created_at:%Y-%m-%d %H:%M:%S}", (job.why_failed or "")[:80])
     Console().print(table)
-
-
-def plain(value: object) -> object:
-    if isinstance(value, dt.date):
-        return value.isoformat()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    raise TypeError(f"{type(value)} is not JSON")

@@ -1,17 +1,24 @@
-"""Options that several commands share."""
+"""What several commands share: options, the platform's database, who asks, JSON."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import datetime as dt
 import getpass
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
+from psycopg import Connection
 
 from lakehouse.access.roles import Role, User
+from lakehouse.database.connection import connect
+from lakehouse.settings import load_settings
+from lakehouse.up import running_dsn, with_settings
 
 data_option = click.option(
     "--data",
@@ -41,3 +48,17 @@ def operator() -> User:
     Whoever can read the data folder's secrets is an administrator; there is no account to check.
     """
     return User(0, f"cli:{getpass.getuser()}", Role.ADMIN)
+
+
+def connected(data: Path | None) -> Connection[Any]:
+    """Connect to the database of the platform that runs on a folder; raise BadInput when none does."""
+    return connect(running_dsn(with_settings(load_settings(), data_dir=data)))
+
+
+def plain(value: object) -> object:
+    """Return *value* as JSON has it, for json.dumps(default=plain)."""
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"{type(value)} is not JSON")

@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lakehouse.bronze import doubts
-from lakehouse.cli.jobs import connected, plain
-from lakehouse.cli.options import data_option
+from lakehouse.cli.options import connected, data_option, plain
 from lakehouse.market.instrument import parse_secid
 from lakehouse.serving.quarantine import MAX_LIMIT, quarantined, rule_counts
 

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lakehouse.access import audit
-from lakehouse.cli.jobs import connected, plain
-from lakehouse.cli.options import data_option, operator
+from lakehouse.cli.options import connected, data_option, operator, plain
 from lakehouse.jobs import schedules as timetable
 from lakehouse.market.moscow import to_moscow
 

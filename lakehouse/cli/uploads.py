@@ -15,8 +15,7 @@ from lakehouse.access import audit
 from lakehouse.bronze import uploads as uploaded
 from lakehouse.bronze.upload_file import upload_key
 from lakehouse.bronze.window import Series
-from lakehouse.cli.jobs import connected, plain
-from lakehouse.cli.options import data_option, operator
+from lakehouse.cli.options import connected, data_option, operator, plain
 from lakehouse.jobs.events import file_uploaded, object_landed
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.timeframe import Timeframe

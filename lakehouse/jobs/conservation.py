@@ -60,3 +60,12 @@ def verdict(counts: Sequence[RowCounts]) -> str:
         f"All {received:,} rows received are accounted for: "
         "received = accepted + unchanged + revised + outranked + quarantined"
     )
+
+
+def account(steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a job's document says of its rows: the counts of each table, and the verdict."""
+    counts = conservation(steps)
+    return {
+        "conservation": [{**vars(each), "adds_up": each.adds_up} for each in counts],
+        "verdict": verdict(counts),
+    }

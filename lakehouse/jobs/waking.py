@@ -16,6 +16,8 @@ from typing import Any, LiteralString
 import structlog
 from psycopg import Connection
 
+from lakehouse.settings import Settings
+
 log = structlog.get_logger()
 
 # Which queue wakes whom: PREFIX-ingest the function that plans, PREFIX-fetch the one that reads
@@ -38,6 +40,11 @@ class Wakes:
     def __init__(self, prefix: str, endpoint: str | None = None) -> None:
         self._prefix, self._endpoint = prefix, endpoint
         self._urls: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, settings: Settings) -> Wakes | None:
+        """Return the queues that the settings name; None where no functions are to be woken."""
+        return cls(settings.queue_prefix, settings.sqs_endpoint) if settings.queue_prefix else None
 
     def send(self, conn: Connection[Any]) -> int:
         """
