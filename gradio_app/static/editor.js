@@ -3,10 +3,11 @@
 const FOUND_MS = 20000;
 const ERROR = "lh-sql-error"; // a highlight's name, see sql.css
 
-/** The editor inside `element`, once Gradio has drawn it. */
+/** Gradio's code editor `selector`, moved into `slot` once it is drawn: the page may be there before it. */
 export class SqlEditor {
-  static async within(element) {
-    const content = await appearing(element, ".cm-content");
+  static async movedInto(slot, selector) {
+    slot.append(await appearing(document.body, selector));
+    const content = await appearing(slot, ".cm-content");
     const editor = new SqlEditor();
     // CodeMirror's way from a node to its view; EditorView.findFromDOM would need the class, which Gradio keeps
     editor.view = (content.cmTile ?? content.cmView).view;

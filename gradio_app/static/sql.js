@@ -34,11 +34,10 @@ window.lakehouseSql = hook;
 export async function mountSql(element) {
   for (const node of element.querySelectorAll("[id^=lh-]")) page[node.id.slice(3)] = node;
   const slot = element.querySelector("[data-slot=editor]");
-  slot.append(document.getElementById("lh-sql-editor"));
   grid = new ResultGrid(page.grid);
   try {
     const [drawn, { user }, { tables }, examples] = await Promise.all([
-      SqlEditor.within(slot), getJson("/session"), getJson("/api/v1/schema"), getJson("/static/sql_examples.json"),
+      SqlEditor.movedInto(slot, "#lh-sql-editor"), getJson("/session"), getJson("/api/v1/schema"), getJson("/static/sql_examples.json"),
     ]);
     editor = drawn;
     history = new History(user);

@@ -33,8 +33,14 @@ def silver(platform: Platform, open_folder: Path) -> None:
 def sql(silver: None, log_in: Callable[..., Page]) -> Page:
     """The page, ready for an analyst."""
     page = log_in("analyst", "/sql")
-    page.wait_for_function("window.lakehouseSql?.state === 'ready'")
+    ready(page)
     return page
+
+
+def ready(page: Page) -> None:
+    """Wait until the page has loaded, and say why if it has not."""
+    page.wait_for_function("['ready', 'error'].includes(window.lakehouseSql?.state)")
+    assert page.evaluate("window.lakehouseSql.state") == "ready", page.inner_text(".lh-sql-main")
 
 
 def type_in(page: Page, statement: str) -> None:
@@ -185,7 +191,7 @@ def test_the_pages_fit(silver: None, log_in: Callable[..., Page], path: str, wid
     page.set_viewport_size({"width": width, "height": 800})
     page.evaluate("theme => window.lakehouseTheme.choose(theme)", theme)
     if path == "/sql":
-        page.wait_for_function("window.lakehouseSql?.state === 'ready'")
+        ready(page)
         run(page, "SELECT * FROM gold.fact_candle LIMIT 100")
         box = page.locator(".cm-editor").bounding_box()
         assert box is not None
@@ -214,3 +220,25 @@ def test_the_schema_page_says_every_column(log_in: Callable[..., Page]) -> None:
     assert page.locator("#lh-schema-tables tr:visible td:first-child").all_inner_texts() == ["rsi_14"]
     page.fill("#lh-find", "no such thing")
     assert page.inner_text("#lh-none") == "Nothing has this in its name, type, unit or meaning."
+
+
+def test_the_editor_may_come_after_the_page(log_in: Callable[..., Page]) -> None:
+    """Gradio draws its parts one by one, in whatever order the network brings them."""
+    page = log_in("analyst", "/schema")
+    moved = page.evaluate(
+        """async () => {
+            const { SqlEditor } = await import("/static/editor.js");
+            const [slot, part, content] = ["div", "div", "div"].map((name) => document.createElement(name));
+            document.body.append(slot);
+            const waiting = SqlEditor.movedInto(slot, "#late");
+            await new Promise((resume) => setTimeout(resume, 50));
+            part.id = "late";
+            document.body.append(part);
+            await new Promise((resume) => setTimeout(resume, 50));
+            content.className = "cm-content";
+            content.cmView = { view: { state: { doc: "SELECT 1" } } };
+            part.append(content);
+            return [(await waiting).text, slot.firstChild === part];
+        }"""
+    )
+    assert moved == ["SELECT 1", True]

@@ -48,7 +48,7 @@ def _answer(answer: Callable[[Mapping[str, Any]], Found], request: Mapping[str, 
     except LakehouseError as error:
         kind = "refused" if isinstance(error, SqlRefused) else "failed"
         return json.dumps({"error": str(error), "kind": kind}).encode() + b"\n"
-    head = {"rows": len(found.rows), "reached": reached, "seconds": seconds}
+    head = {"rows": len(found.rows), "reached": reached, "seconds": seconds, "bytes": len(body)}
     return json.dumps(head).encode() + b"\n" + body
 
 

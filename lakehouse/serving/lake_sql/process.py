@@ -107,9 +107,7 @@ class Statement:
             SqlFailed: if it took too long or too much memory, or what it names does not exist yet.
             SqlStopped: if `stop` was called, from another thread.
         """
-        head, separator, body = self._answer().partition(b"\n")
-        if not separator:
-            raise SqlFailed("the process of the statement ended without an answer: narrow it with WHERE or LIMIT")
+        head, _, body = self._answer().partition(b"\n")
         said = json.loads(head)
         if "error" in said:
             raise (SqlRefused if said["kind"] == "refused" else SqlFailed)(said["error"])
@@ -142,7 +140,8 @@ class Statement:
                 lifeline.close()
         if self._is_stopped:
             raise SqlStopped("the statement was stopped")
-        if process.returncode:
+        # One that has answered may still abort: the threads of deltalake and Arrow do not always survive the exit
+        if not _is_whole(answer):
             raise SqlFailed(_how_it_ended(process.returncode, said))
         return answer
 
@@ -161,6 +160,11 @@ class Statement:
         if process is not None and process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # what it started as well: Spark's JVM
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, separator, body = answer.partition(b"\n")
+    return bool(separator) and json.loads(head).get("bytes", 0) == len(body)
 
 
 def _how_it_ended(code: int, said: bytes) -> str:
