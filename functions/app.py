@@ -17,7 +17,7 @@ from functions.events import hear_store
 from functions.gateway import Api
 from functions.jobs import job_named, read_job, read_jobs
 from functions.quality import read_quality, read_quarantine
-from functions.requests import address_of, no_others, text_of, token_of, user_with
+from functions.requests import SESSION, address_of, no_others, set_cookie, text_of, token_of, user_with
 from functions.sql import read_schema, run_statement, stop_statement
 from functions.uploads import CONTENT_TYPES, accept_upload, list_uploads, take_upload
 from lakehouse.access import audit, sessions
@@ -64,7 +64,7 @@ def login() -> Response:
     with context.pool().connection() as conn:
         session = sessions.login(conn, name, password, address_of(asked()))
         audit.record(conn, session.user, "login", name, {}, "done", address_of(asked()))
-    cookie = f"lakehouse_session={session.token}; Path=/; HttpOnly; SameSite=Lax"
+    cookie = set_cookie(asked().headers, SESSION, session.token)
     return answer(
         {
             "user": session.user.name,
@@ -83,7 +83,7 @@ def logout() -> Response:
         user = user_with(conn, asked(), Role.VIEWER)
         sessions.logout(conn, token_of(asked()))
         audit.record(conn, user, "logout", user.name, {}, "done", address_of(asked()))
-    return answer({}, headers={"Set-Cookie": "lakehouse_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"})
+    return answer({}, headers={"Set-Cookie": set_cookie(asked().headers, SESSION, "", 0)})
 
 
 @app.route("/v1/ingest", methods=["POST"])

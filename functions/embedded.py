@@ -20,10 +20,12 @@ from a2wsgi import WSGIMiddleware
 from functions import context
 from functions.app import NAMES, app, fetch, ingest_step, landed, tick
 from functions.host import wsgi_app
+from functions.proxy import Forwarded
 from lakehouse.database.outage import connect_patiently
 from lakehouse.jobs.consumer import Step, consume
 from lakehouse.jobs.recovery import on_a_disk, recover
 from lakehouse.lifeline import end_with_parent
+from lakehouse.listening import server_options
 from lakehouse.logs import configure_logs
 from lakehouse.market.errors import LakehouseError
 
@@ -93,8 +95,9 @@ def _scheduled(name: str) -> Step:
 def run_api() -> None:
     """Serve the API alone, without the pages, at the root of the configured port."""
     settings = context.settings()
-    application = WSGIMiddleware(wsgi_app(app), workers=8)  # type: ignore[arg-type]
-    uvicorn.run(application, host=settings.host, port=settings.port, log_level="warning", lifespan="off")
+    options = server_options(settings)
+    application = Forwarded(WSGIMiddleware(wsgi_app(app), workers=8), settings)  # type: ignore[arg-type]
+    uvicorn.run(application, **options, log_level="warning", lifespan="off")
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from unicodedata import category
@@ -17,20 +17,40 @@ from lakehouse.access import audit, sessions
 from lakehouse.access.roles import NotAllowed, NotLoggedIn, Role, User, require
 from lakehouse.market.errors import BadInput
 
-COOKIE = "lakehouse_session"
+SESSION, DEVICE = "lakehouse_session", "lakehouse_device"
 MAX_PARAMETER_CHARACTERS = 1_000
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def token_of(request: Request) -> str:
     """Return the session's token, from the header ``Authorization: Bearer`` or the cookie; empty without one."""
-    if token := bearer_of(request):
-        return token
+    return bearer_of(request) or cookie_of(request.headers, SESSION)
+
+
+def cookie_of(headers: Mapping[str, str], name: str) -> str:
+    """Return what a cookie of ours holds, SESSION or DEVICE; empty without it."""
     try:
-        cookie = SimpleCookie(request.headers.get("cookie", "")).get(COOKIE)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(cookie_name(headers, name))
     except CookieError:
         return ""
     return cookie.value if cookie else ""
+
+
+def cookie_name(headers: Mapping[str, str], name: str) -> str:
+    """Return how a cookie is called: behind TLS a browser takes one with the prefix from this very host alone."""
+    return f"__Host-{name}" if is_secure(headers) else name
+
+
+def is_secure(headers: Mapping[str, str]) -> bool:
+    """Return whether the request came by TLS: the gateway says so, ours (proxy.py) or Amazon's."""
+    return headers.get("x-forwarded-proto") == "https"
+
+
+def set_cookie(headers: Mapping[str, str], name: str, value: str, max_age_s: int | None = None) -> str:
+    """Return the header Set-Cookie for a cookie of ours; without *max_age_s* it goes when the browser closes."""
+    age = "" if max_age_s is None else f"; Max-Age={max_age_s}"
+    secure = "; Secure" if is_secure(headers) else ""
+    return f"{cookie_name(headers, name)}={value}; Path=/{age}{secure}; HttpOnly; SameSite=Lax"
 
 
 def bearer_of(request: Request) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from functions.requests import COOKIE
+from functions.requests import SESSION, cookie_of, set_cookie
 from gradio_app.session import Pool, address_of
 from lakehouse.access import audit, sessions
 from lakehouse.market.errors import LakehouseError
@@ -41,27 +41,22 @@ def routes(pool: Pool) -> APIRouter:
                 return _page(lang, next, name=name, error=error)
             audit.record(conn, session.user, "login", name, {}, "done", address_of(request))
         answer = RedirectResponse(local_path(next), status_code=303)
-        set_cookie(answer, request, session.token)
+        answer.headers["set-cookie"] = set_cookie(request.headers, SESSION, session.token)
         return answer
 
     @router.post("/logout")
     def log_out(request: Request) -> Response:
-        token = request.cookies.get(COOKIE)
+        token = cookie_of(request.headers, SESSION)
         if token:
             with pool.connection() as conn:
                 user = sessions.resolve(conn, token)
                 sessions.logout(conn, token)
                 audit.record(conn, user, "logout", user.name if user else "", {}, "done", address_of(request))
         answer = RedirectResponse("/login", status_code=303)
-        answer.delete_cookie(COOKIE, path="/")
+        answer.headers["set-cookie"] = set_cookie(request.headers, SESSION, "", 0)
         return answer
 
     return router
-
-
-def set_cookie(answer: Response, request: Request, token: str) -> None:
-    """Put the session into the answer's cookie: until the browser closes or the session expires on the server."""
-    answer.set_cookie(COOKIE, token, path="/", httponly=True, samesite="lax", secure=request.url.scheme == "https")
 
 
 def local_path(target: str) -> str:

@@ -19,6 +19,7 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from functions.app import app as functions_app
 from functions.host import wsgi_app
+from functions.proxy import Forwarded
 from gradio_app import login
 from gradio_app.guard import Guard
 from gradio_app.ingest import ingest
@@ -32,6 +33,7 @@ from gradio_app.theme import HEAD, theme
 from lakehouse.access.roles import Role
 from lakehouse.database.connection import pool as open_pool
 from lakehouse.lifeline import end_with_parent
+from lakehouse.listening import server_options
 from lakehouse.logs import configure_logs
 from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.sandbox.host import Sandbox
@@ -72,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     functions: Any = WSGIMiddleware(wsgi_app(functions_app), workers=16)  # type: ignore[arg-type]  # its own protocols
     app.mount("/api", functions)
     app.add_middleware(Guard, pool=pool, role_by_page=ROLE_BY_PAGE)
+    app.add_middleware(Forwarded, settings=settings)  # the last added is asked first
     # Gradio warns that several pages exclude server-side rendering, even where that is off.
     warnings.filterwarnings("ignore", message="SSR mode is not supported", category=UserWarning)
     gr.mount_gradio_app(
@@ -148,14 +151,14 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logs(settings.log_level)
+        options = server_options(settings)
         application = create_app(settings)
     except LakehouseError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1
     uvicorn.run(
         application,
-        host=settings.host,
-        port=settings.port,
+        **options,
         log_level=settings.log_level,
         timeout_graceful_shutdown=1,  # open pages hold a stream that never ends by itself
     )

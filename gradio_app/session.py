@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from functions.requests import COOKIE
+from functions.requests import SESSION, cookie_of
 from lakehouse.access import sessions
 from lakehouse.access.roles import User
 
@@ -19,8 +19,8 @@ class Asking(Protocol):
     """A request, as FastAPI has it or as Gradio hands it to a callback."""
 
     @property
-    def cookies(self) -> Mapping[str, str]:
-        """Cookies by name."""
+    def headers(self) -> Mapping[str, str]:
+        """Headers by name."""
 
     @property
     def client(self) -> Any:
@@ -29,7 +29,7 @@ class Asking(Protocol):
 
 def user_of(pool: Pool, request: Asking) -> User | None:
     """Return the user whose session the request carries; None without one, or when it is over."""
-    token = request.cookies.get(COOKIE)
+    token = cookie_of(request.headers, SESSION)
     if not token:
         return None
     with pool.connection() as conn:

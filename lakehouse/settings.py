@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ EXCHANGE_URL = "https://iss.moex.com/iss"
 ADDRESS = r"^https?://[\w.\[\]:-]+/?$"
 # Names of functions begin with it as well, and have 64 characters at most
 QUEUE_PREFIX = r"^[a-z][a-z0-9-]{0,30}$"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/.*)?|/.*")
 
 
@@ -70,8 +72,24 @@ class Settings(BaseSettings):
     )
     dask_scheduler: str = Field(default="threads", description="`threads`, or tcp://host:port of a Dask cluster")
     spark_master: str = Field(default="local[*]", description="Spark master of merges")
-    host: Literal["127.0.0.1", "localhost"] = Field(default="127.0.0.1", description="address of the web server")
+    host: str = Field(
+        default="127.0.0.1",
+        pattern=r"^[A-Za-z0-9.:_-]+$",
+        description="address of the web server; beyond this machine only with TLS or behind a proxy",
+    )
     port: int = Field(default=8000, ge=0, le=65535, description="port of the web server; 0 takes a free one")
+    tls_certificate: Path | None = Field(
+        default=None, description="the web server's certificate with its chain (PEM); it speaks TLS then"
+    )
+    tls_key: Path | None = Field(default=None, description="the key of that certificate (PEM, without a password)")
+    behind_proxy: bool = Field(
+        default=False, description="whether a proxy with TLS stands in front of the web server, and nobody gets past it"
+    )
+    proxy_addresses: str = Field(
+        default="",
+        description="addresses and networks of the proxies, with commas; by default one proxy on loopback or in a "
+        "private network",
+    )
     sandbox: Literal["auto", "off"] = Field(
         default="auto", description="whether analysts may run Python; where the walls do not hold it is off anyway"
     )
@@ -84,6 +102,21 @@ class Settings(BaseSettings):
         if url is not None and not _PLACE.fullmatch(url):
             raise ValueError(f"{url} is neither s3://bucket/prefix nor a folder's whole path")
         return url
+
+    @field_validator("proxy_addresses")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        for each in filter(None, map(str.strip, text.split(","))):
+            try:
+                ipaddress.ip_network(each)
+            except ValueError as error:
+                raise ValueError(f"{error}: write addresses or networks such as 10.0.0.7,10.1.0.0/16") from None
+        return text
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """The proxies that are believed; empty if none is named."""
+        return tuple(ipaddress.ip_network(each.strip()) for each in self.proxy_addresses.split(",") if each.strip())
 
     @property
     def bronze_location(self) -> str:

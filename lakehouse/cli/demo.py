@@ -11,13 +11,15 @@ from typing import Any
 import click
 
 from lakehouse.cli.once import summary
-from lakehouse.cli.options import data_option, ending_on_sigterm
+from lakehouse.cli.options import data_option, ending_on_sigterm, listening_options
 from lakehouse.cli.platform import greet, greet_user, wait, wait_until_idle
 from lakehouse.cli.progress import watch
 from lakehouse.cli.remote import Api, demo_ingests, minted_token
 from lakehouse.database.connection import connect
 from lakehouse.jobs.job import Job
+from lakehouse.listening import local_trust
 from lakehouse.market.errors import LakehouseError
+from lakehouse.ports import LOOPBACK
 from lakehouse.settings import Settings, load_settings
 from lakehouse.up import Plan, Platform, running, with_settings
 
@@ -42,7 +44,7 @@ Stop: Ctrl-C (what was loaded stays in {folder})"""
     help="Serve candles and history recorded in this folder instead of made data.",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the made market.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port of the pages (default 8000; 0 takes a free one).")
+@listening_options
 def demo(
     once: bool,
     as_json: bool,
@@ -50,13 +52,15 @@ def demo(
     spark_master: str | None,
     recorded: Path | None,
     seed: int,
-    port: int | None,
+    **listening: Any,
 ) -> None:
     """Load a small market from the exchange simulator, then serve charts and API until Ctrl-C. Needs no network."""
     began = time.monotonic()
     settings = load_settings()
     chosen = data or settings.data_dir / ("recorded" if recorded else "demo")
-    settings = with_settings(settings, data_dir=chosen, port=0 if once else port, spark_master=spark_master)
+    if once:
+        listening = {"host": LOOPBACK, "port": 0}
+    settings = with_settings(settings, data_dir=chosen, spark_master=spark_master, **listening)
     plan = Plan(
         settings,
         source="recorded" if recorded else "simulator",
@@ -80,7 +84,7 @@ def _load(platform: Platform) -> list[Job]:
     kind = "made" if platform.plan.source == "simulator" else "recorded"
     click.echo(f"The exchange is a simulator at {platform.iss_url}: {kind} data, request budget lifted", err=True)
     with connect(platform.dsn) as conn:
-        api = Api(platform.api_url, minted_token(conn))
+        api = Api(platform.api_url, minted_token(conn), local_trust(platform.plan.settings))
         job_ids: list[int] = []
         for document in demo_ingests(platform.plan):
             job_ids.append(api.post("/v1/ingest", document)["job_id"])

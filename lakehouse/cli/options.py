@@ -7,10 +7,10 @@ import dataclasses
 import datetime as dt
 import getpass
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from psycopg import Connection
@@ -20,11 +20,28 @@ from lakehouse.database.connection import connect
 from lakehouse.settings import load_settings
 from lakehouse.up import running_dsn, with_settings
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 data_option = click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     help="Data folder (default: LAKEHOUSE_DATA_DIR, or the user's).",
 )
+
+
+def listening_options(command: F) -> F:
+    """Add --host, --port and --behind-proxy to a command."""
+    for option in (
+        click.option("--behind-proxy", is_flag=True, default=None, help="A proxy with TLS stands in front."),
+        click.option(
+            "--port", type=click.IntRange(0, 65535), help="Port of the web server (default 8000; 0: a free one)."
+        ),
+        click.option(
+            "--host", help="Address of the pages and the API (default 127.0.0.1); others need TLS or a proxy."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @contextlib.contextmanager

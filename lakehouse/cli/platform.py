@@ -13,7 +13,7 @@ from psycopg import Connection
 
 from lakehouse.bronze.ledger import Junk
 from lakehouse.bronze.ledger import rebuild as rebuild_ledger
-from lakehouse.cli.options import data_option, ending_on_sigterm
+from lakehouse.cli.options import data_option, ending_on_sigterm, listening_options
 from lakehouse.database.connection import connect
 from lakehouse.database.outage import shared
 from lakehouse.jobs.queue import enqueue
@@ -27,13 +27,11 @@ _POLL_S = 0.3
 
 @click.command()
 @data_option
-@click.option(
-    "--port", type=click.IntRange(0, 65535), help="Port of the pages and the API (default 8000; 0 takes a free one)."
-)
+@listening_options
 @click.option("--spark", "spark_master", help="Spark master, such as spark://host:7077 (default local[*]).")
-def up(data: Path | None, port: int | None, spark_master: str | None) -> None:
+def up(data: Path | None, spark_master: str | None, **listening: Any) -> None:
     """Run the platform against the exchange until Ctrl-C."""
-    settings = with_settings(load_settings(), data_dir=data, port=port, spark_master=spark_master)
+    settings = with_settings(load_settings(), data_dir=data, spark_master=spark_master, **listening)
     with ending_on_sigterm(), running(Plan(settings)) as platform:
         greet(platform)
         click.echo("Next:     lakehouse ingest SBER --timeframe 1d\nStop:     Ctrl-C")

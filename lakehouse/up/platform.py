@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import ssl
 import sys
 import time
 import urllib.error
@@ -20,6 +21,7 @@ from lakehouse.database.migrate import migrate
 from lakehouse.database.outage import connect_patiently
 from lakehouse.database.runner import server_dsn
 from lakehouse.jobs.consumer import forget_dead_workers
+from lakehouse.listening import check_listening, local_trust, local_url
 from lakehouse.market.errors import BadInput
 from lakehouse.market.moscow import to_moscow
 from lakehouse.ports import free_port, is_free
@@ -69,6 +71,7 @@ def running(plan: Plan) -> Iterator[Platform]:
         LakehouseError: one line on what is in the way: the folder in use, of another source, unwritable; a disk that
             is full; a port taken.
     """
+    check_listening(plan.settings)
     data = folder.prepared(plan)
     with folder.sole_use(data), contextlib.ExitStack() as stack:
         places = [data] if plan.settings.database_url else [data, folder.database_folder(data)]
@@ -86,7 +89,7 @@ def running(plan: Plan) -> Iterator[Platform]:
         with connect(database.dsn) as conn:
             password = ensure_admin(conn)
         iss_url = _start_exchange(plan, database.dsn, supervisor) if plan.fetches else ""
-        web_url = f"http://{plan.settings.host}:{port}" if port else ""
+        web_url = local_url(plan.settings, port) if port else ""
         platform = Platform(plan, database.dsn, iss_url, web_url, password, supervisor)
         _start_workers(platform)
         _start_sandbox(platform)
@@ -168,11 +171,20 @@ def _web_port(plan: Plan, data: Path) -> int:
         return 0
     port = plan.settings.port or free_port()
     until = time.monotonic() + (_FORMER_ENDS_S if folder.was_killed(data) else 0)
-    while not is_free(port, plan.settings.host):
+    while not _can_bind(plan.settings.host, port):
         if time.monotonic() >= until:
             raise BadInput(f"port {port} is taken: choose another with --port, or stop what listens there")
         time.sleep(0.1)
     return port
+
+
+def _can_bind(host: str, port: int) -> bool:
+    try:
+        return is_free(port, host)
+    except OSError as error:
+        raise BadInput(
+            f"cannot listen on {host}, port {port} ({error.strerror}): choose another --host or --port"
+        ) from error
 
 
 def _start_web(platform: Platform, port: int) -> None:
@@ -186,7 +198,8 @@ def _start_web(platform: Platform, port: int) -> None:
     service = _service(plan, "web", arguments, environment)
     supervisor.start(service)
     until = time.monotonic() + _READY_S
-    while not _answers(f"{platform.api_url}/v1/health"):
+    trusted = local_trust(plan.settings)
+    while not _answers(f"{platform.api_url}/v1/health", trusted):
         platform.check()
         if time.monotonic() > until:
             raise ServiceFailed(f"web did not answer within {_READY_S:.0f} s: see {service.log}")
@@ -209,6 +222,7 @@ def _environment(platform: Platform) -> dict[str, str]:
         "LAKEHOUSE_DASK_SCHEDULER": settings.dask_scheduler,
         "LAKEHOUSE_SPARK_MASTER": settings.spark_master,
         "LAKEHOUSE_HOST": settings.host,
+        "LAKEHOUSE_BEHIND_PROXY": str(settings.behind_proxy),
         "LAKEHOUSE_LOG_LEVEL": settings.log_level,
     }
 
@@ -231,9 +245,9 @@ def _same_disk(places: list[Path]) -> bool:
     return len({path.stat().st_dev for path in existing}) == 1
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, trusted: ssl.SSLContext | None) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=2, context=trusted) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
