@@ -17,6 +17,7 @@ from lakehouse.database.binaries import can_enter, server_user
 from lakehouse.market.errors import BadInput
 from lakehouse.settings import Settings
 from lakehouse.storage.space import free_bytes, human_size
+from lakehouse.storage.stamp import claim, encoded, named
 from lakehouse.storage.store import open_store
 from lakehouse.up.plan import Plan, read_stamp, stamp_file
 
@@ -25,6 +26,7 @@ LEAST_FREE = 256 << 20
 # The demo takes 400 MB, a year of minutes of one share about 30 MB in all stations together.
 AMPLE_FREE = 2 << 30
 _LOCK_WITHIN_S = 0.5
+_STORE_WITHIN_S = 10.0
 
 
 def log_file(settings: Settings, name: str) -> Path:
@@ -40,16 +42,24 @@ def prepared(plan: Plan) -> Path:
         for folder in (data, data / "logs"):
             tempfile.TemporaryFile(dir=folder).close()
         if not stamp_file(data).exists():
-            write_whole(stamp_file(data), json.dumps(plan.stamp) + "\n")
+            write_whole(stamp_file(data), encoded(plan.stamp).decode())
     except OSError as error:
         raise BadInput(f"cannot write {data}: {error.strerror}; choose another folder with --data") from error
     stamped = read_stamp(data)
     if stamped != plan.stamp:
         raise BadInput(
-            f"{data} holds data of {_named(stamped)}, and this is {_named(plan.stamp)}: they must not mix; "
+            f"{data} holds data of {named(stamped)}, and this is {named(plan.stamp)}: they must not mix; "
             "choose another folder with --data"
         )
     return data
+
+
+def claim_stores(plan: Plan) -> None:
+    """Stamp the stores that the settings name, as the data folder is; raise BadInput where one is another source's."""
+    settings = plan.settings
+    for url, setting in ((settings.bronze_url, "LAKEHOUSE_BRONZE_URL"), (settings.lake_url, "LAKEHOUSE_LAKE_URL")):
+        if url is not None:
+            claim(open_store(url, settings.s3_options, _STORE_WITHIN_S), plan.stamp, setting)
 
 
 def check_space(folders: list[Path], say: Callable[[str], None]) -> None:
@@ -160,12 +170,6 @@ def write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
-
-
-def _named(stamp: Mapping[str, Any]) -> str:
-    if stamp.get("source") == "simulator":
-        return f"the simulator with seed {stamp.get('seed')}"
-    return "the exchange" if stamp.get("source") == "exchange" else "recorded files"
 
 
 def _is_locked(descriptor: int) -> bool:

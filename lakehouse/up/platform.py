@@ -76,6 +76,7 @@ def running(plan: Plan) -> Iterator[Platform]:
     with folder.sole_use(data), contextlib.ExitStack() as stack:
         places = [data] if plan.settings.database_url else [data, folder.database_folder(data)]
         folder.check_space(places[:1] if _same_disk(places) else places, _say)
+        folder.claim_stores(plan)
         port = _web_port(plan, data)
         folder.clear_leftovers(plan.settings)
         stack.callback(folder.clear_spark, data)

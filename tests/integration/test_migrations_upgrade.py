@@ -83,7 +83,7 @@ def rows(conn: Connection[Any]) -> dict[str, list[dict[str, Any]]]:
 
 def schema(dsn: str) -> str:
     """Return the schema in words, without the partition that only the landed one holds and pg_dump's random key."""
-    command = [find() / "pg_dump", "--dbname", dsn, "--schema-only", "--exclude-table=store.fact_candle_1"]
+    command = [str(find() / "pg_dump"), "--dbname", dsn, "--schema-only", "--exclude-table=store.fact_candle_1"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return "\n".join(line for line in text.splitlines() if not line.startswith("\\"))
 

@@ -1,0 +1,57 @@
+"""Of which source the data of a store are: a small object beside them, so that data of two sources never mix."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lakehouse.market.errors import BadInput
+from lakehouse.storage.store import Store
+
+KEY = "source.json"
+Stamp = Mapping[str, Any]
+
+
+def claim(store: Store, stamp: Stamp, setting: str) -> None:
+    """
+    Stamp *store*, which has none yet, as holding data of a source; of several who try at once one is first.
+
+    Args:
+        stamp: ``{"source": "exchange"}``, or of a simulator with its ``seed`` as well.
+        setting: The setting that names the store.
+
+    Raises:
+        BadInput: if it holds data of another source.
+    """
+    store.put(KEY, encoded(stamp))
+    found = read(store)
+    if found != stamp:
+        raise BadInput(
+            f"{store.url} holds data of {named(found)}, and this is {named(stamp)}: they must not mix; "
+            f"choose another place in {setting}"
+        )
+
+
+def read(store: Store) -> dict[str, Any]:
+    """Return of which source the data in *store* are; raise BadInput if its stamp cannot be read."""
+    try:
+        stamp: dict[str, Any] = json.loads(store.get(KEY))
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"cannot read {KEY} in {store.url}, which says of which source the data are ({error}): "
+            'put {"source": "exchange"} or {"source": "simulator", "seed": 1} there, as it was before'
+        ) from error
+    return stamp
+
+
+def encoded(stamp: Stamp) -> bytes:
+    """Return *stamp* as it lies in a store or a folder."""
+    return json.dumps(dict(stamp)).encode() + b"\n"
+
+
+def named(stamp: Stamp) -> str:
+    """Return the source of *stamp* in words."""
+    if stamp.get("source") == "simulator":
+        return f"the simulator with seed {stamp.get('seed')}"
+    return {"exchange": "the exchange", "recorded": "recorded files"}.get(str(stamp.get("source")), f"{dict(stamp)}")
