@@ -25,11 +25,12 @@ test: find-python  ## run all tests (OPTIONS="tests/unit -k moscow" runs some)
 	@$(PYTHON) infra/setup.py --with-browser --with-stores
 	@$(BIN)/python -m pytest $(PARALLEL) $(OPTIONS)
 
-check: setup  ## lint, types, import rules, locks, generated docs, unit tests
+check: setup  ## lint (Dockerfiles too), types, import rules, locks, generated docs, unit tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/hadolint infra/docker/*.Dockerfile
 	@$(BIN)/python -m infra.check_lock
 	@$(BIN)/python -m infra.dictionary --check
 	@$(BIN)/python -m pytest -q tests/unit

