@@ -7,7 +7,7 @@ PARALLEL ?= --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check torture package lock clean find-python
+.PHONY: help setup demo up test check torture env package lock clean find-python
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ check: setup  ## lint (Dockerfiles too), types, import rules, locks, generated d
 
 torture: setup  ## the tests that count seeds, with full counts (hours)
 	@LAKEHOUSE_TORTURE=1 $(BIN)/python -m pytest -m torture --hypothesis-profile=torture $(OPTIONS)
+
+env: find-python  ## write .env with random secrets for docker compose (PROFILE=core, cluster, localstack, demo)
+	@$(PYTHON) infra/env.py --profile "$(PROFILE)"
 
 package: setup  ## make and check the functions' package for AWS Lambda: build/functions.zip
 	@$(BIN)/python -m infra.aws.package

@@ -83,7 +83,8 @@ def run_worker() -> None:
     ends = threading.Event()
     threading.Thread(target=tick_forever, args=[ends], name="tick", daemon=True).start()
     try:
-        consume(context.dsn(), "io", on_a_disk(steps, context.settings().data_dir), CONCURRENCY)
+        data = context.settings().data_dir
+        consume(context.dsn(), "io", on_a_disk(steps, data), CONCURRENCY, alive=data / "alive-io")
     finally:
         ends.set()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -12,9 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyspark
-
-from lakehouse.engines.jars import java_home
+from lakehouse.engines.node import Node, dask_scheduler, dask_worker, spark_master, spark_worker
 from lakehouse.market.errors import LakehouseError
 from lakehouse.ports import LOOPBACK, free_port
 from lakehouse.processes import ServerProcess
@@ -35,10 +32,8 @@ def spark_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     """Run a standalone master and *workers* workers of one core while the block runs; all files lie in *folder*."""
     port, page = free_port(), free_port()
     address = f"spark://{LOOPBACK}:{port}"
-    master = _spark("master.Master", ["--port", str(port)], folder / "master", page)
-    give = ["--cores", "1", "--memory", "1g", address]
-    places = [folder / f"worker-{number}" for number in range(workers)]
-    started = [_spark("worker.Worker", ["--work-dir", str(place), *give], place, free_port()) for place in places]
+    master = _server("Spark's master", spark_master(LOOPBACK, port, page), folder / "master", page, "/")
+    started = [_spark_worker(address, folder / f"worker-{number}") for number in range(workers)]
     with _running([master, *started]):
         _wait_for_workers(page, workers)
         yield Cluster(address, started)
@@ -47,12 +42,10 @@ def spark_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
 @contextmanager
 def dask_cluster(folder: Path, workers: int = 2, threads: int = 2) -> Iterator[Cluster]:
     """Run a scheduler and *workers* workers of *threads* threads while the block runs; logs lie in *folder*."""
-    port = free_port()
+    port, page = free_port(), free_port()
     address = f"tcp://{LOOPBACK}:{port}"
-    scheduler = _dask("scheduler", ["--port", str(port)], folder / "scheduler")
-    options = [address, "--nthreads", str(threads), "--no-nanny"]
-    places = [folder / f"worker-{number}" for number in range(workers)]
-    started = [_dask("worker", [*options, "--local-directory", str(place)], place) for place in places]
+    scheduler = _server("Dask's scheduler", dask_scheduler(LOOPBACK, port, page), folder / "scheduler", page, "/health")
+    started = [_dask_worker(address, folder / f"worker-{number}", threads) for number in range(workers)]
     with _running([scheduler, *started]):
         yield Cluster(address, started)
 
@@ -67,33 +60,20 @@ def _running(servers: Sequence[ServerProcess]) -> Iterator[None]:
         yield
 
 
-def _spark(module: str, arguments: list[str], folder: Path, page: int) -> ServerProcess:
-    program = Path(pyspark.__file__).parent / "bin" / "spark-class"
-    return ServerProcess(
-        f"Spark's {module.partition('.')[0]}",
-        [program, f"org.apache.spark.deploy.{module}", "--host", LOOPBACK, "--webui-port", str(page), *arguments],
-        {
-            "JAVA_HOME": str(java_home()),
-            "SPARK_LOCAL_IP": LOOPBACK,  # else its page is shown to everyone
-            "SPARK_LOCAL_DIRS": str(folder / "local"),
-            "SPARK_DAEMON_MEMORY": "256m",
-            "SPARK_NO_DAEMONIZE": "1",
-        },
-        folder / "spark.log",
-        (page, "/"),
-    )
-
-
-def _dask(role: str, arguments: list[str], folder: Path) -> ServerProcess:
+def _spark_worker(master: str, folder: Path) -> ServerProcess:
     page = free_port()
-    listen = ["--host", LOOPBACK, "--dashboard-address", f"{LOOPBACK}:{page}"]
-    return ServerProcess(
-        f"Dask's {role}",
-        [sys.executable, "-m", f"distributed.cli.dask_{role}", *arguments, *listen],
-        {"HOME": str(folder)},  # where it looks for a configuration
-        folder / "dask.log",
-        (page, "/health"),
-    )
+    return _server("Spark's worker", spark_worker(master, page, folder), folder, page, "/")
+
+
+def _dask_worker(scheduler: str, folder: Path, threads: int) -> ServerProcess:
+    page = free_port()
+    return _server("Dask's worker", dask_worker(scheduler, page, folder, threads), folder, page, "/health")
+
+
+def _server(name: str, node: Node, folder: Path, page: int, path: str) -> ServerProcess:
+    # Spark shows its page to everyone without the address, and Dask looks for a configuration in HOME
+    here = {"HOME": str(folder), "SPARK_LOCAL_IP": LOOPBACK}
+    return ServerProcess(name, node.command, {**here, **node.environment}, folder / "node.log", (page, path))
 
 
 def _wait_for_workers(page: int, workers: int) -> None:

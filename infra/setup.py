@@ -21,7 +21,9 @@ PYTHONS = ("python3.12", "python3.13", "python3.11")
 def main() -> int:
     options = argparse.ArgumentParser(description="Install all that the platform needs.")
     options.add_argument("--with-browser", action="store_true", help="bring Chromium too, for the tests of the pages")
-    options.add_argument("--with-stores", action="store_true", help="build MinIO and bring LocalStack too, for tests")
+    options.add_argument(
+        "--with-stores", action="store_true", help="bring MinIO, LocalStack, Compose, Caddy, for tests"
+    )
     chosen = options.parse_args()
     if not (3, 11) <= sys.version_info[:2] < (3, 14):
         return hand_over()
@@ -32,12 +34,14 @@ def main() -> int:
 def install(with_browser: bool, with_stores: bool) -> int:
     # Not at the top: an older Python may not read these, and the root is on the path only now
     from infra.installing.browser import install_browser
+    from infra.installing.caddy import install_caddy
+    from infra.installing.compose import compose
     from infra.installing.environment import install_environment
     from infra.installing.jars import install_jars
     from infra.installing.java import install_java
     from infra.installing.lambda_runtime import install_lambda_runtime
     from infra.installing.localstack import install_localstack
-    from infra.installing.minio import install_minio
+    from infra.installing.minio import minio
     from infra.installing.report import SetupFailed
     from lakehouse.cache import cache_dir
 
@@ -48,7 +52,9 @@ def install(with_browser: bool, with_stores: bool) -> int:
         install_java(venv)
         install_jars(venv)
         install_browser(wanted=with_browser, as_root=os.geteuid() == 0)
-        install_minio(wanted=with_stores)
+        minio().install(wanted=with_stores)
+        compose().install(wanted=with_stores)
+        install_caddy(wanted=with_stores)
         install_localstack(wanted=with_stores)
         install_lambda_runtime(wanted=with_stores)
     except SetupFailed as error:

@@ -38,6 +38,16 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None, description="a PostgreSQL of your own instead of the embedded one"
     )
+    app_password: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="`lakehouse migrate` gives it to the login lakehouse_web, which has the app's role",
+    )
+    read_password: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="`lakehouse migrate` gives it to the login lakehouse_reader, which only reads what is served",
+    )
     bronze_url: str | None = Field(default=None, description="object store of Bronze; a folder in data_dir by default")
     lake_url: str | None = Field(default=None, description="root of the Delta tables; data_dir by default")
     s3_endpoint: str | None = Field(

@@ -15,10 +15,10 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from infra.installing.browser import find_chromium, how_to_install
+from infra.installing.go_program import how_to_install as how_to_install_minio
 from infra.installing.lambda_runtime import has_lambda_runtime
 from infra.installing.localstack import how_to_install as how_to_install_localstack
 from infra.installing.localstack import is_installed as has_localstack
-from infra.installing.minio import how_to_install as how_to_install_minio
 from infra.localstack.server import LocalStackServer
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate

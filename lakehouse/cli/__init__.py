@@ -10,6 +10,7 @@ import psycopg
 from lakehouse.cli.demo import demo
 from lakehouse.cli.jobs import ingest, jobs
 from lakehouse.cli.platform import rebuild, simulator, up
+from lakehouse.cli.prepare import buckets, migrate
 from lakehouse.cli.quality import quality, quarantine
 from lakehouse.cli.schedules import schedules
 from lakehouse.cli.sql import sql
@@ -26,7 +27,23 @@ def lakehouse() -> None:
     configure_logs("error")
 
 
-COMMANDS = (demo, up, ingest, jobs, schedules, sql, upload, uploads, quarantine, quality, users, simulator, rebuild)
+COMMANDS = (
+    demo,
+    up,
+    ingest,
+    jobs,
+    schedules,
+    sql,
+    upload,
+    uploads,
+    quarantine,
+    quality,
+    users,
+    simulator,
+    rebuild,
+    migrate,
+    buckets,
+)
 for command in COMMANDS:
     lakehouse.add_command(command)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -29,7 +31,12 @@ _GRACE_S = 3
 
 
 def consume(
-    dsn: str, queue: str, steps: Mapping[str, Step], concurrency: int = 1, patience_s: float = PATIENCE_S
+    dsn: str,
+    queue: str,
+    steps: Mapping[str, Step],
+    concurrency: int = 1,
+    patience_s: float = PATIENCE_S,
+    alive: Path | None = None,
 ) -> None:
     """
     Run the steps of *queue* until SIGTERM or SIGINT.
@@ -38,6 +45,9 @@ def consume(
     Messages of workers that died are taken up at the start and every few seconds.
 
     A database that goes away is waited for, and steps that met that are run again: no attempt of theirs.
+
+    Args:
+        alive: File touched every few seconds while the worker lives and reaches its database (lakehouse/probe.py).
 
     Raises:
         DatabaseAway: when it has not come back after *patience_s*.
@@ -51,16 +61,16 @@ def consume(
         retry = RetryStrategy(max_attempts=ATTEMPTS - 1, exponential_wait=2)
         app.task(name=name, queue=queue, retry=retry, pass_context=True)(_guarded(dsn, step, patience_s))
     try:
-        asyncio.run(_work(app, connector, queue, concurrency))
+        asyncio.run(_work(app, connector, queue, concurrency, alive))
     finally:
         close_shared()
     if connector.given_up:  # found by a side task, which only stops the worker
         raise connector.given_up
 
 
-async def _work(app: App, connector: SteadyConnector, queue: str, concurrency: int) -> None:
+async def _work(app: App, connector: SteadyConnector, queue: str, concurrency: int, alive: Path | None) -> None:
     async with app.open_async():
-        rescuer = asyncio.create_task(_rescue(app, connector, queue))
+        rescuer = asyncio.create_task(_rescue(app, connector, queue, alive))
         try:
             await app.run_worker_async(
                 queues=[queue],
@@ -75,10 +85,11 @@ async def _work(app: App, connector: SteadyConnector, queue: str, concurrency: i
             rescuer.cancel()
 
 
-async def _rescue(app: App, connector: SteadyConnector, queue: str) -> None:
-    """Put the messages of dead workers back into the queue; Procrastinate leaves that to us."""
+async def _rescue(app: App, connector: SteadyConnector, queue: str, alive: Path | None) -> None:
+    """Put the messages of dead workers back into the queue, which Procrastinate leaves to us, and tell that we live."""
     while True:
         stalled = await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_DEAD_AFTER_S)
+        _tell_that_we_live(alive)
         # While the database was away nobody could say that he lives
         if time.monotonic() - connector.back_at < _DEAD_AFTER_S:
             stalled = []
@@ -89,6 +100,13 @@ async def _rescue(app: App, connector: SteadyConnector, queue: str) -> None:
             except UniqueViolation:  # the same task waits already, of which there may be one: it stands for this one
                 await app.job_manager.finish_job(job, status=Status.ABORTED, delete_job=True)
         await asyncio.sleep(_HEARTBEAT_S)
+
+
+def _tell_that_we_live(alive: Path | None) -> None:
+    # On a full disk the file grows old, and the health check says so
+    if alive is not None:
+        with contextlib.suppress(OSError):
+            alive.touch()
 
 
 def _guarded(dsn: str, step: Step, patience_s: float) -> Callable[..., None]:

@@ -58,7 +58,7 @@ def run(settings: Settings) -> None:
         with naming_full_disk("Silver's tables cannot be made", data):
             ensure_silver(spark, lake)
         log.info("jobs.spark_ready", master=settings.spark_master)
-        consume(dsn, "spark", on_a_disk(steps, data))
+        consume(dsn, "spark", on_a_disk(steps, data), alive=data / "alive-spark")
     spark.stop()
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.installing import browser, jars, lambda_runtime, localstack, minio
+from infra.installing import browser, jars, lambda_runtime, localstack
 from infra.installing.environment import ROOT
 from infra.installing.java import WRAPPER
+from infra.installing.minio import minio
 from infra.installing.report import SetupFailed, run, telling_line
 from lakehouse.engines.jars import jars_dir
 from lakehouse.storage.minio import minio_program
@@ -99,7 +100,7 @@ def test_a_minio_that_is_not_the_chosen_one_is_not_built(monkeypatch: pytest.Mon
         SetupFailed,
         match=r"received from the Go module proxy has checksum h1:evil=, expected h1:.{44}; nothing was built",
     ):
-        minio.install_minio(wanted=True)
+        minio().install(wanted=True)
     assert not minio_program().exists()
 
 
@@ -110,7 +111,7 @@ def test_a_go_module_proxy_out_of_reach_is_told_in_one_line(monkeypatch: pytest.
     with pytest.raises(
         SetupFailed, match=r"^go mod download of MinIO failed: no such host; check that this machine reac"
     ):
-        minio.install_minio(wanted=True)
+        minio().install(wanted=True)
 
 
 @pytest.mark.parametrize("go", [None, "go1.19.8"])
@@ -121,7 +122,7 @@ def test_a_machine_without_go_is_told_what_minio_needs(
     if go:
         program(tmp_path, "go", f"echo go version {go} linux/amd64")
     monkeypatch.setenv("PATH", str(tmp_path))
-    minio.install_minio(wanted=True)
+    minio().install(wanted=True)
     assert "MinIO: missing; only the tests of object stores need it; install Go 1.21 or" in capsys.readouterr().out
 
 

@@ -1,0 +1,27 @@
+"""Who may log in to PostgreSQL besides the owner: members of the app's role, and of the readers'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg import Connection, sql
+
+# What each is a member of, and all it may do; the migrations make those roles
+ROLE_BY_LOGIN = {"lakehouse_web": "lakehouse_app", "lakehouse_reader": "lakehouse_read"}
+
+
+def set_logins(conn: Connection[Any], password_by_login: Mapping[str, str]) -> None:
+    """
+    Make the logins of `ROLE_BY_LOGIN` that are named, or give those that are there the passwords given here.
+
+    The server gets the passwords hashed, so none stands in its log.
+    """
+    with conn.transaction():
+        for login, password in password_by_login.items():
+            role, name = sql.Identifier(ROLE_BY_LOGIN[login]), sql.Identifier(login)
+            found = conn.execute("SELECT FROM pg_roles WHERE rolname = %s", (login,)).fetchone()
+            if found is None:
+                conn.execute(sql.SQL("CREATE ROLE {} IN ROLE {}").format(name, role))
+            hashed = conn.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256").decode()
+            conn.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(hashed)))
