@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -13,7 +13,8 @@ import structlog
 from chalice.app import Response
 
 from lakehouse.access.roles import NotAllowed, NotLoggedIn
-from lakehouse.access.sessions import LoginFailed, TooManyAttempts
+from lakehouse.access.sessions import LoginFailed
+from lakehouse.access.throttle import TooManyAttempts
 from lakehouse.market.errors import BadInput, LakehouseError, NotNow
 from lakehouse.serving.lake_sql.process import SqlFailed, SqlStopped
 from lakehouse.serving.queries import DataMoved
@@ -41,7 +42,7 @@ class NotFound(LakehouseError):
     """There is no such thing."""
 
 
-def answer(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def answer(body: object, status: int = 200, headers: Mapping[str, str | list[str]] | None = None) -> Response:
     """Return *body* as JSON; dates as ISO text, instants as ISO text in UTC."""
     text = orjson.dumps(body, option=orjson.OPT_UTC_Z).decode()
     return Response(text, status_code=status, headers={"Content-Type": "application/json", **(headers or {})})

@@ -17,7 +17,18 @@ from functions.events import hear_store
 from functions.gateway import Api
 from functions.jobs import job_named, read_job, read_jobs
 from functions.quality import read_quality, read_quarantine
-from functions.requests import SESSION, address_of, no_others, set_cookie, text_of, token_of, user_with
+from functions.requests import (
+    DEVICE,
+    SESSION,
+    address_of,
+    cookie_of,
+    login_cookies,
+    no_others,
+    set_cookie,
+    text_of,
+    token_of,
+    user_with,
+)
 from functions.sql import read_schema, run_statement, stop_statement
 from functions.uploads import CONTENT_TYPES, accept_upload, list_uploads, take_upload
 from lakehouse.access import audit, sessions
@@ -62,9 +73,9 @@ def login() -> Response:
     if not isinstance(name, str) or not isinstance(password, str) or len(body) > 2:
         raise BadInput('the body must be {"user": "...", "password": "..."}')
     with context.pool().connection() as conn:
-        session = sessions.login(conn, name, password, address_of(asked()))
-        audit.record(conn, session.user, "login", name, {}, "done", address_of(asked()))
-    cookie = set_cookie(asked().headers, SESSION, session.token)
+        headers = asked().headers
+        place = {"device": cookie_of(headers, DEVICE), "program": headers.get("user-agent", "")}
+        session = sessions.login(conn, name, password, address_of(asked()), **place)
     return answer(
         {
             "user": session.user.name,
@@ -72,7 +83,7 @@ def login() -> Response:
             "token": session.token,
             "expires_at": session.expires_at,
         },
-        headers={"Set-Cookie": cookie, "Cache-Control": "no-store"},
+        headers={"Set-Cookie": login_cookies(headers, session), "Cache-Control": "no-store"},
     )
 
 
@@ -80,9 +91,8 @@ def login() -> Response:
 @refusing
 def logout() -> Response:
     with context.pool().connection() as conn:
-        user = user_with(conn, asked(), Role.VIEWER)
-        sessions.logout(conn, token_of(asked()))
-        audit.record(conn, user, "logout", user.name, {}, "done", address_of(asked()))
+        user_with(conn, asked(), Role.VIEWER)
+        sessions.logout(conn, token_of(asked()), address_of(asked()))
     return answer({}, headers={"Set-Cookie": set_cookie(asked().headers, SESSION, "", 0)})
 
 

@@ -13,11 +13,14 @@ from urllib.parse import unquote
 from chalice.app import Request
 from psycopg import Connection
 
-from lakehouse.access import audit, sessions
+from lakehouse.access import audit, sessions, tokens
 from lakehouse.access.roles import NotAllowed, NotLoggedIn, Role, User, require
+from lakehouse.access.sessions import Session
+from lakehouse.access.throttle import PLACE_LIFETIME
 from lakehouse.market.errors import BadInput
 
 SESSION, DEVICE = "lakehouse_session", "lakehouse_device"
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_PARAMETER_CHARACTERS = 1_000
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -53,6 +56,14 @@ def set_cookie(headers: Mapping[str, str], name: str, value: str, max_age_s: int
     return f"{cookie_name(headers, name)}={value}; Path=/{age}{secure}; HttpOnly; SameSite=Lax"
 
 
+def login_cookies(headers: Mapping[str, str], session: Session) -> list[str]:
+    """Return the headers Set-Cookie of a login: the session, and by what a new browser is known at the next one."""
+    cookies = [set_cookie(headers, SESSION, session.token)]
+    if session.device:
+        cookies.append(set_cookie(headers, DEVICE, session.device, int(PLACE_LIFETIME.total_seconds())))
+    return cookies
+
+
 def bearer_of(request: Request) -> str:
     """Return the token in the header ``Authorization: Bearer``; empty without one."""
     kind, _, token = str(request.headers.get("authorization", "")).partition(" ")
@@ -66,14 +77,24 @@ def user_with(conn: Connection[Any], request: Request, role: Role, action: str =
     Raises:
         NotLoggedIn, NotAllowed: see access/roles.py.
     """
-    token = token_of(request)
-    user = sessions.resolve(conn, token) if token else None
+    user = _user_of(conn, request)
     try:
+        if user and user.is_read_only and request.method not in _READING:
+            raise NotAllowed(f"{user.via} of {user.name} may only read: {request.method} needs another one")
         return require(user, role)
     except (NotAllowed, NotLoggedIn):
         if action:
             audit.record(conn, user, action, "", {}, "refused", address_of(request))
         raise
+
+
+def _user_of(conn: Connection[Any], request: Request) -> User | None:
+    """Return whose session or API token the request carries; a token is believed as Bearer alone."""
+    bearer = bearer_of(request)
+    if bearer.startswith(tokens.PREFIX):
+        return tokens.resolve(conn, bearer)
+    token = token_of(request)
+    return sessions.resolve(conn, token) if token else None
 
 
 def address_of(request: Request) -> str:

@@ -10,10 +10,11 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from functions.requests import SESSION, cookie_of, set_cookie
+from functions.requests import DEVICE, SESSION, cookie_of, login_cookies, set_cookie
 from gradio_app.session import Pool, address_of
-from lakehouse.access import audit, sessions
-from lakehouse.market.errors import LakehouseError
+from lakehouse.access import sessions
+from lakehouse.access.throttle import TooManyAttempts
+from lakehouse.market.errors import LakehouseError, NotNow
 
 _PAGE = Template((Path(__file__).parent / "static" / "login.html").read_text(encoding="utf-8"))
 
@@ -36,12 +37,19 @@ def routes(pool: Pool) -> APIRouter:
     ) -> Response:
         with pool.connection() as conn:
             try:
-                session = sessions.login(conn, name.strip(), password, address_of(request))
+                session = sessions.login(
+                    conn,
+                    name,
+                    password,
+                    address_of(request),
+                    device=cookie_of(request.headers, DEVICE),
+                    program=request.headers.get("user-agent", ""),
+                )
             except LakehouseError as error:
                 return _page(lang, next, name=name, error=error)
-            audit.record(conn, session.user, "login", name, {}, "done", address_of(request))
         answer = RedirectResponse(local_path(next), status_code=303)
-        answer.headers["set-cookie"] = set_cookie(request.headers, SESSION, session.token)
+        for cookie in login_cookies(request.headers, session):
+            answer.headers.append("set-cookie", cookie)
         return answer
 
     @router.post("/logout")
@@ -49,9 +57,7 @@ def routes(pool: Pool) -> APIRouter:
         token = cookie_of(request.headers, SESSION)
         if token:
             with pool.connection() as conn:
-                user = sessions.resolve(conn, token)
-                sessions.logout(conn, token)
-                audit.record(conn, user, "logout", user.name if user else "", {}, "done", address_of(request))
+                sessions.logout(conn, token, address_of(request))
         answer = RedirectResponse("/login", status_code=303)
         answer.headers["set-cookie"] = set_cookie(request.headers, SESSION, "", 0)
         return answer
@@ -80,7 +86,7 @@ def _page(lang: str, target: str, name: str = "", error: LakehouseError | None =
         other_lang=other,
         other_name=_TEXT[other]["language"],
     )
-    status = 200 if error is None else 429 if isinstance(error, sessions.TooManyAttempts) else 401
+    status = 200 if error is None else _STATUS.get(type(error), 401)
     return HTMLResponse(body, status_code=status, headers={"cache-control": "no-store"})
 
 
@@ -88,6 +94,7 @@ def _language(request: Request) -> str:
     return "ru" if request.headers.get("accept-language", "").lower().startswith("ru") else "en"
 
 
+_STATUS: dict[type[LakehouseError], int] = {TooManyAttempts: 429, NotNow: 503}
 _TEXT = {
     "en": {
         "language": "English",

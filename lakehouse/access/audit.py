@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import Connection
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from lakehouse.access.roles import User
+
+MAX_ENTRIES = 1_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """
+    One action.
+
+    Attributes:
+        user: Whose session or token asked; ``cli:NAME`` at the command line, empty when nobody was logged in.
+        via: ``token NAME`` for an API token, else empty.
+        target: What was changed.
+        outcome: ``done``, ``queued`` or another word for what came of it; ``refused`` when nothing did.
+    """
+
+    entry_id: int
+    at: dt.datetime
+    user: str
+    via: str
+    action: str
+    target: str
+    detail: dict[str, Any]
+    outcome: str
+    address: str
 
 
 def record(
@@ -25,8 +53,74 @@ def record(
 
     *user* is whose session asked, None when nobody's did, or a word for what is no user (``command line``).
     """
-    name = user.name if isinstance(user, User) else user or ""
+    name, via = (user.name, user.via) if isinstance(user, User) else (user or "", "")
     conn.execute(
-        "INSERT INTO lake.audit (user_name, action, target, detail, outcome, address) VALUES (%s, %s, %s, %s, %s, %s)",
-        (name, action, target, Jsonb(dict(detail)), outcome, address),
+        """
+        INSERT INTO lake.audit (user_name, via, action, target, detail, outcome, address)
+        VALUES (%s, %s, %s, %s, %s, %s, %s)
+        """,
+        (name, via, action, target, Jsonb(dict(detail)), outcome, address),
     )
+
+
+def record_failed_login(conn: Connection[Any], name: str, action: str, address: str) -> None:
+    """
+    Write down that a user's password was not given right, if there is such a user.
+
+    A name that nobody has is left out: it may be a password in the wrong field, and anyone could fill the record. The
+    throttle bounds how many rows a user gets.
+    """
+    conn.execute(
+        """
+        INSERT INTO lake.audit (user_name, action, target, detail, outcome, address)
+        SELECT '', %s, name, '{}', 'refused', %s FROM lake.app_user WHERE name = %s AND disabled_at IS NULL
+        """,
+        (action, address, name),
+    )
+
+
+def read(
+    conn: Connection[Any],
+    *,
+    user: str = "",
+    action: str = "",
+    since: dt.datetime | None = None,
+    till: dt.datetime | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[Entry]:
+    """
+    Return what was done, the newest first.
+
+    Args:
+        user: Whose; ``-`` for nobody's, all by default.
+        since: From this instant on; *till* is before that one.
+        before: Only entries with a lesser number: the last one's of the page before.
+    """
+    with conn.cursor(row_factory=class_row(Entry)) as cursor:
+        return cursor.execute(
+            """
+            SELECT audit_id AS entry_id, at, user_name AS user, via, action, target, detail, outcome,
+                coalesce(address, '') AS address
+            FROM lake.audit
+            WHERE (%(user)s = '' OR user_name = CASE %(user)s WHEN '-' THEN '' ELSE %(user)s END)
+                AND (%(action)s = '' OR action = %(action)s)
+                AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
+                AND (%(till)s::timestamptz IS NULL OR at < %(till)s)
+                AND (%(before)s::bigint IS NULL OR audit_id < %(before)s)
+            ORDER BY audit_id DESC LIMIT %(limit)s
+            """,
+            {
+                "user": user,
+                "action": action,
+                "since": since,
+                "till": till,
+                "before": before,
+                "limit": min(limit, MAX_ENTRIES),
+            },
+        ).fetchall()
+
+
+def actions(conn: Connection[Any]) -> list[str]:
+    """Return the words for all that was ever done, in order."""
+    return [action for (action,) in conn.execute("SELECT DISTINCT action FROM lake.audit ORDER BY action")]

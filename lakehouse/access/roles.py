@@ -35,11 +35,20 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class User:
-    """Somebody who can log in."""
+    """
+    Somebody who can log in.
+
+    Attributes:
+        role: What they may do now: with an API token at most what the token may.
+        via: ``token NAME`` when an API token asks for them; empty for a session.
+        is_read_only: Whether that token may change nothing.
+    """
 
     user_id: int
     name: str
     role: Role
+    via: str = ""
+    is_read_only: bool = False
 
 
 def require(user: User | None, role: Role) -> User:
@@ -48,4 +57,11 @@ def require(user: User | None, role: Role) -> User:
         raise NotLoggedIn("log in first: there is no session, or it is over")
     if user.role < role:
         raise NotAllowed(f"this needs the role {role}, and {user.name} is {user.role}: ask an admin")
+    return user
+
+
+def require_session(user: User) -> User:
+    """Return *user*, who is logged in; raise NotAllowed for an API token: one that leaked must not make itself more."""
+    if user.via:
+        raise NotAllowed(f"an API token cannot do this, and this is {user.via}: log in")
     return user

@@ -1,4 +1,4 @@
-"""Users, their roles and their passwords (Argon2id)."""
+"""Users, their roles and their passwords."""
 
 from __future__ import annotations
 
@@ -6,22 +6,15 @@ import re
 import secrets
 from typing import Any
 
-from argon2 import PasswordHasher, Type
-from argon2.exceptions import VerifyMismatchError
 from psycopg import Connection
 
+from lakehouse.access.hashing import fits, hashed
 from lakehouse.access.roles import Role, User
 from lakehouse.market.errors import BadInput
 
 FIRST_ADMIN = "admin"
-MIN_PASSWORD, MAX_PASSWORD = 10, 1000  # characters
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}", re.ASCII)
 _LOCK = 7_305_148_222  # any number: one process at a time makes the first admin or takes one away
-
-# RFC 9106, section 4, second choice: 64 MiB and some 50 ms a try
-_HASHER = PasswordHasher(time_cost=3, memory_cost=65536, parallelism=4, hash_len=32, salt_len=16, type=Type.ID)
-# What nobody's password has: checking it costs a stranger's login as much time as a user's
-_NO_HASH = f"$argon2id$v=19$m={_HASHER.memory_cost},t={_HASHER.time_cost},p={_HASHER.parallelism}${'A' * 22}${'A' * 43}"
 
 
 def create_user(conn: Connection[Any], name: str, password: str, role: Role | str) -> User:
@@ -30,7 +23,7 @@ def create_user(conn: Connection[Any], name: str, password: str, role: Role | st
 
     Names are kept in lower case. Raises BadInput for a name, password or role that cannot be, and for a name in use.
     """
-    name, password_hash, role = _parsed_name(name), _hashed(password), _parsed_role(role)
+    name, password_hash, role = _parsed_name(name), hashed(password), _parsed_role(role)
     row = conn.execute(
         """
         INSERT INTO lake.app_user AS u (name, password_hash, role) VALUES (%s, %s, %s)
@@ -46,15 +39,20 @@ def create_user(conn: Connection[Any], name: str, password: str, role: Role | st
     return User(row[0], name, role)
 
 
-def set_password(conn: Connection[Any], name: str, password: str) -> None:
-    """Give a user a new password and end all their sessions; raise BadInput when there is no such user."""
-    name, password_hash = _folded(name), _hashed(password)
+def set_password(conn: Connection[Any], name: str, password: str, keep: bytes = b"") -> None:
+    """
+    Give a user a new password; raise BadInput when there is no such user.
+
+    All their sessions end but the one whose token has the hash *keep*, and no browser or network is known as theirs.
+    API tokens stay.
+    """
+    name, password_hash = _folded(name), hashed(password)
     with conn.transaction():
         row = conn.execute(
             "UPDATE lake.app_user SET password_hash = %s WHERE name = %s AND disabled_at IS NULL RETURNING user_id",
             (password_hash, name),
         ).fetchone()
-        _end_sessions(conn, name, row)
+        _end_sessions(conn, name, row, keep)
 
 
 def set_role(conn: Connection[Any], name: str, role: Role | str) -> None:
@@ -72,7 +70,7 @@ def set_role(conn: Connection[Any], name: str, role: Role | str) -> None:
 
 
 def remove_user(conn: Connection[Any], name: str) -> None:
-    """End a user's sessions and let them log in no more; raise BadInput when it would leave no admin."""
+    """End a user's sessions and tokens, and let them log in no more; raise BadInput when it would leave no admin."""
     name = _folded(name)
     with conn.transaction():
         _refuse_last_admin(conn, name)
@@ -81,6 +79,7 @@ def remove_user(conn: Connection[Any], name: str) -> None:
             (name,),
         ).fetchone()
         _end_sessions(conn, name, row)
+        conn.execute("DELETE FROM lake.api_token WHERE user_id = %s", row)
 
 
 def list_users(conn: Connection[Any]) -> list[User]:
@@ -99,8 +98,8 @@ def ensure_admin(conn: Connection[Any]) -> str | None:
     return password
 
 
-def check_password(conn: Connection[Any], name: str, password: str) -> User | None:
-    """Return the user whose name and password these are, else None; it takes the same time in any case."""
+def check_password(conn: Connection[Any], name: str, password: str) -> tuple[User, str] | None:
+    """Return the user whose name and password these are, with the hash that fitted, else None, in the same time."""
     row = None
     name = _folded(name)
     if _NAME.fullmatch(name):
@@ -108,19 +107,9 @@ def check_password(conn: Connection[Any], name: str, password: str) -> User | No
             "SELECT user_id, name, role, password_hash FROM lake.app_user WHERE name = %s AND disabled_at IS NULL",
             (name,),
         ).fetchone()
-    try:
-        _HASHER.verify(row[3] if row else _NO_HASH, password[: MAX_PASSWORD + 1].encode("utf-8", "replace"))
-    except VerifyMismatchError:
+    if not fits(password, row[3] if row else None) or row is None:
         return None
-    return User(row[0], row[1], Role(row[2])) if row else None
-
-
-def _hashed(password: str) -> str:
-    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        raise BadInput(
-            f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters, this one has {len(password)}: choose another"
-        )
-    return _HASHER.hash(password.encode("utf-8", "replace"))
+    return User(row[0], row[1], Role(row[2])), row[3]
 
 
 def _parsed_name(text: str) -> str:
@@ -155,7 +144,11 @@ def _refuse_last_admin(conn: Connection[Any], name: str) -> None:
         raise BadInput(f"{name} is the last admin: make another one first")
 
 
-def _end_sessions(conn: Connection[Any], name: str, row: tuple[int] | None) -> None:
+def _end_sessions(conn: Connection[Any], name: str, row: tuple[int] | None, keep: bytes = b"") -> None:
     if row is None:
         raise BadInput(f"there is no user {name}")
-    conn.execute("UPDATE lake.session SET revoked_at = now() WHERE user_id = %s AND revoked_at IS NULL", row)
+    conn.execute(
+        "UPDATE lake.session SET revoked_at = now() WHERE user_id = %s AND token_hash <> %s AND revoked_at IS NULL",
+        (*row, keep),
+    )
+    conn.execute("DELETE FROM lake.login_place WHERE user_id = %s", row)

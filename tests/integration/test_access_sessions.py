@@ -13,7 +13,8 @@ import pytest
 from psycopg import Connection
 
 from lakehouse.access.roles import Role, User
-from lakehouse.access.sessions import LoginFailed, TooManyAttempts, login, logout, mint, resolve
+from lakehouse.access.sessions import LoginFailed, login, logout, mint, resolve
+from lakehouse.access.throttle import TooManyAttempts
 from lakehouse.access.users import create_user
 from lakehouse.database.connection import connect
 

@@ -1,0 +1,58 @@
+"""Passwords as Argon2id, few at a time: a try takes 64 MiB and some 50 ms of all cores, and anyone may ask for one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import VerifyMismatchError
+
+from lakehouse.market.errors import BadInput, NotNow
+
+MIN_PASSWORD, MAX_PASSWORD = 10, 1000  # characters
+
+# RFC 9106, section 4, second choice
+_HASHER = PasswordHasher(time_cost=3, memory_cost=65536, parallelism=4, hash_len=32, salt_len=16, type=Type.ID)
+# What nobody's password has: checking it costs a stranger's login as much time as a user's
+_NO_HASH = f"$argon2id$v=19$m={_HASHER.memory_cost},t={_HASHER.time_cost},p={_HASHER.parallelism}${'A' * 22}${'A' * 43}"
+_AT_ONCE, _WAITING, _PATIENCE_S = 2, 6, 10.0
+_working = threading.BoundedSemaphore(_AT_ONCE)
+_present = threading.BoundedSemaphore(_AT_ONCE + _WAITING)
+
+
+def hashed(password: str) -> str:
+    """Return what is kept of a password; raise BadInput for one that is too short or too long."""
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise BadInput(
+            f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters, this one has {len(password)}: choose another"
+        )
+    with _turn():
+        return _HASHER.hash(password.encode("utf-8", "replace"))
+
+
+def fits(password: str, kept: str | None) -> bool:
+    """Return whether *kept* was made of *password*; for None, which nobody's is, it takes the same time."""
+    with _turn():
+        try:
+            _HASHER.verify(kept or _NO_HASH, password[: MAX_PASSWORD + 1].encode("utf-8", "replace"))
+        except VerifyMismatchError:
+            return False
+    return kept is not None
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Wait for one's turn; raise NotNow when many wait already: they hold threads and connections that others need."""
+    if not _present.acquire(blocking=False):
+        raise NotNow("many log in at this moment: try again in some seconds")
+    try:
+        if not _working.acquire(timeout=_PATIENCE_S):
+            raise NotNow("many log in at this moment: try again in some seconds")
+        try:
+            yield
+        finally:
+            _working.release()
+    finally:
+        _present.release()
