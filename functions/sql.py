@@ -18,6 +18,7 @@ from functions.answers import NotFound, answer, document
 from functions.requests import address_of, choice_of, is_text, no_others, user_with
 from lakehouse.access import audit
 from lakehouse.access.roles import Role
+from lakehouse.database import counters
 from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.serving.lake_sql.desk import SqlDesk, TooManyStatements
 from lakehouse.serving.lake_sql.process import TIMEOUT_S, Answer, Question, SqlStopped, Statement
@@ -69,6 +70,7 @@ def run_statement(request: Request) -> Response:
     finally:
         with context.pool().connection() as conn:
             audit.record(conn, user, "sql", name, detail, outcome, address_of(request))
+            counters.add(conn, {("sql_statements", outcome): 1})
     return _answered(found, form)
 
 

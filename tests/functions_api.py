@@ -30,7 +30,7 @@ from tests.deployed import Deployed
 from tests.hostile_requests import Hostile
 
 # Who came and what was refused may be written down; of all else nothing may change
-WRITTEN = {"lake.audit", "lake.login_attempt", "lake.session", "lake.step_run"}
+WRITTEN = {"lake.audit", "lake.counter", "lake.login_attempt", "lake.session", "lake.step_run"}
 SCHEMAS = ("lake", "gold", "store", "public")
 
 

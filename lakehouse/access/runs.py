@@ -19,6 +19,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from lakehouse.access.roles import User
+from lakehouse.database import counters
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ def record_beginning(conn: Connection[Any], user: User, address: str, beginning:
 
 
 def record_end(conn: Connection[Any], run_id: uuid.UUID, end: End) -> None:
-    """Write down how a run ended."""
+    """Write down how a run ended, and count it."""
+    counters.add(conn, {("sandbox_runs", end.status): 1, **counters.took("sandbox_seconds", end.wall_s)})
     conn.execute(
         """
         INSERT INTO lake.sandbox_run_end (run_id, status, message, error, wall_s, cpu_s, peak_bytes, items,

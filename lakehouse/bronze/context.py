@@ -11,6 +11,7 @@ from psycopg import Connection
 
 from lakehouse.database.breaker import Breaker, Pause
 from lakehouse.database.budget import Budget, Unlimited
+from lakehouse.database.counters import tally
 from lakehouse.database.outage import connect_patiently
 from lakehouse.iss.client import IssClient, Patience
 from lakehouse.market.errors import NotNow
@@ -66,7 +67,7 @@ class FetchContext:
         """Return a client that asks within the budget."""
         budget = Budget(self.dsn, self.rate_per_s, self.in_flight) if self.rate_per_s else Unlimited()
         breaker = Breaker(self.dsn, self.pause) if self.pause else None
-        return IssClient(self.iss_url, budget, self.patience, breaker)
+        return IssClient(self.iss_url, budget, self.patience, breaker, tally(self.dsn))
 
     def connect(self) -> Connection[Any]:
         """Return a connection to the ledger, once the database takes one."""

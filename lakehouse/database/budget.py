@@ -235,7 +235,8 @@ _RESERVE = """
         WHERE number <= %(in_flight)s - others.n
     ),
     slots AS (
-        UPDATE lake.request_budget SET next_slot_at = make_interval(secs => %(interval)s * granted.n) + greatest(
+        UPDATE lake.request_budget SET slots_given = slots_given + granted.n,
+            next_slot_at = make_interval(secs => %(interval)s * granted.n) + greatest(
             CASE WHEN next_slot_at < clock.at + make_interval(secs => %(queue_s)s) THEN next_slot_at END, clock.at)
         FROM clock, (SELECT count(*) AS n FROM granted) AS granted WHERE granted.n > 0
         RETURNING next_slot_at - make_interval(secs => %(interval)s * granted.n) AS first_at

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -55,6 +57,13 @@ class Breaker(Protocol):
     async def stay_away(self, reason: str, at_least_s: float) -> Exception: ...
 
 
+class Requests(Protocol):
+    """Where requests are counted by what became of them (lakehouse/database/counters.py)."""
+
+    def count(self, counts: Mapping[tuple[str, ...], float]) -> None:
+        """Count up."""
+
+
 @dataclass(frozen=True)
 class Patience:
     """How long a request is tried: *timeout_s* for one attempt, *total_s* and *attempts* for all of them."""
@@ -75,13 +84,19 @@ class IssClient:
         budget: Asked before every attempt, retries included.
         patience: Limits of an attempt and of all attempts.
         breaker: Told of every attempt; while it is open nothing is asked.
+        tally: Told at the end how many attempts there were of each outcome, and what they took.
 
     Attributes:
         requests: Attempts that were sent so far.
     """
 
     def __init__(
-        self, base_url: str, budget: Budget, patience: Patience | None = None, breaker: Breaker | None = None
+        self,
+        base_url: str,
+        budget: Budget,
+        patience: Patience | None = None,
+        breaker: Breaker | None = None,
+        tally: Requests | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.requests = 0
@@ -89,6 +104,8 @@ class IssClient:
         self._breaker: Breaker = breaker or NeverOpen()
         self._failures = 0
         self._patience = patience or Patience()
+        self._tally = tally
+        self._counts: defaultdict[tuple[str, ...], float] = defaultdict(float)
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=self._patience.timeout_s, sock_connect=10)
@@ -102,6 +119,8 @@ class IssClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.close()
+        if self._tally and self._counts:
+            await asyncio.to_thread(self._tally.count, self._counts)
 
     async def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Answer:
         """
@@ -175,14 +194,25 @@ class IssClient:
 
     async def _ask(self, url: str, params: Mapping[str, str | int]) -> Answer:
         self.requests += 1
+        outcome, began = "broken", time.monotonic()
         try:
             async with self._session.get(url, params=params, middlewares=[_sent_once()]) as response:
                 body = await response.read()
+            outcome = "unavailable" if response.status in RETRIED_STATUS else "unusable"
+            answer = _answer(response, body)
+            outcome = "answered"
         except TimeoutError as error:
+            outcome = "timeout"
             raise IssUnavailable(_full(url, params), f"no answer in {self._patience.timeout_s:g} s") from error
         except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
             raise IssUnavailable(_full(url, params), f"{type(error).__name__}: {error}") from error
-        return _answer(response, body)
+        except IssContractError:
+            outcome = "refused"
+            raise
+        finally:
+            self._counts["exchange_requests", outcome] += 1
+            self._counts["exchange_seconds", outcome] += time.monotonic() - began
+        return answer
 
 
 def _sent_once() -> aiohttp.ClientMiddlewareType:

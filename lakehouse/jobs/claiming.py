@@ -19,6 +19,7 @@ from psycopg.rows import class_row
 
 from lakehouse.database.outage import SharedConnection, is_outage, shared
 from lakehouse.jobs.attempts import ATTEMPTS, Step, give_up, through_outages, wait_s
+from lakehouse.jobs.running import running
 
 log = structlog.get_logger()
 
@@ -52,11 +53,12 @@ def work_off(dsn: str, message_id: int, steps: Mapping[str, Step]) -> bool:
     if claimed is None:
         return False
     with _beating(dsn, claimed.worker_id):
-        try:
-            through_outages(dsn, steps[claimed.task], claimed.arguments, _PATIENCE_S)
-        except Exception as error:
-            _put_back(queue, claimed, error)
-            raise
+        with running(dsn, claimed.task, claimed.message_id, claimed.arguments):
+            try:
+                through_outages(dsn, steps[claimed.task], claimed.arguments, _PATIENCE_S)
+            except Exception as error:
+                _put_back(queue, claimed, error)
+                raise
         queue.run(lambda conn: _finish(conn, claimed))
     return True
 

@@ -34,6 +34,8 @@ class RowCounts:
         return self.received == self.accepted + self.unchanged + self.revised + self.outranked + self.quarantined
 
 
+# What becomes of a row that arrived, and how many did
+ROW_OUTCOMES = ("received", "accepted", "unchanged", "revised", "outranked", "quarantined")
 COUNTS = tuple(field.name for field in fields(RowCounts) if field.name != "table")
 
 

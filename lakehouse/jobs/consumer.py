@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import structlog
 from procrastinate import App, RetryStrategy
@@ -21,6 +21,7 @@ from lakehouse.jobs.attempts import ATTEMPTS, give_up, through_outages
 from lakehouse.jobs.attempts import Step as Step
 from lakehouse.jobs.connector import PATIENCE_S, SteadyConnector
 from lakehouse.jobs.queue import QUEUE
+from lakehouse.jobs.running import running
 
 log = structlog.get_logger()
 
@@ -28,6 +29,9 @@ _HEARTBEAT_S = 5
 _DEAD_AFTER_S = 20
 # Procrastinate's own logger prints a traceback for each; ours says it once, with the job.
 _GRACE_S = 3
+_HEARD: LiteralString = """
+    INSERT INTO lake.worker_heard (queue) VALUES (%(queue)s) ON CONFLICT (queue) DO UPDATE SET heard_at = now()
+"""
 
 
 def consume(
@@ -88,6 +92,7 @@ async def _work(app: App, connector: SteadyConnector, queue: str, concurrency: i
 async def _rescue(app: App, connector: SteadyConnector, queue: str, alive: Path | None) -> None:
     """Put the messages of dead workers back into the queue, which Procrastinate leaves to us, and tell that we live."""
     while True:
+        await connector.execute_query_async(_HEARD, queue=queue)
         stalled = await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_DEAD_AFTER_S)
         _tell_that_we_live(alive)
         # While the database was away nobody could say that he lives
@@ -111,17 +116,18 @@ def _tell_that_we_live(alive: Path | None) -> None:
 
 def _guarded(dsn: str, step: Step, patience_s: float) -> Callable[..., None]:
     def run(context: JobContext, **arguments: Any) -> None:
-        try:
-            through_outages(dsn, step, arguments, patience_s)
-        except Exception as error:
-            if is_outage(error):
+        with running(dsn, context.job.task_name, context.job.id, arguments):
+            try:
+                through_outages(dsn, step, arguments, patience_s)
+            except Exception as error:
+                if is_outage(error):
+                    raise
+                name, attempt = context.job.task_name, context.job.attempts + 1
+                log.exception("jobs.step_failed", task=name, attempt=attempt, of=ATTEMPTS, **arguments)
+                if attempt >= ATTEMPTS:
+                    with connect(dsn, "lakehouse_app") as conn:
+                        give_up(conn, context.job.id, f"{name} failed {attempt} times: {error}", arguments)
                 raise
-            name, attempt = context.job.task_name, context.job.attempts + 1
-            log.exception("jobs.step_failed", task=name, attempt=attempt, of=ATTEMPTS, **arguments)
-            if attempt >= ATTEMPTS:
-                with connect(dsn, "lakehouse_app") as conn:
-                    give_up(conn, context.job.id, f"{name} failed {attempt} times: {error}", arguments)
-            raise
 
     return run
 

@@ -12,9 +12,11 @@ import structlog
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
+from lakehouse.database import counters
 from lakehouse.database.connection import connect
 from lakehouse.gold.build import build_gold, rebuild_gold
 from lakehouse.jobs import caring, schedules
+from lakehouse.jobs.conservation import ROW_OUTCOMES
 from lakehouse.jobs.queue import enqueue, settle
 from lakehouse.serving.publish import publish_gold, rebuild_serving
 from lakehouse.serving.publish_quarantine import publish_quarantine
@@ -106,15 +108,28 @@ def _step(place: Lakeside, step: str, build: Callable[[str], Any]) -> Any:
     began = time.monotonic()
     with connect(place.dsn, "lakehouse_app") as conn:
         conn.execute("INSERT INTO lake.step_run (run_id, step, started_at) VALUES (%s, %s, now())", (run_id, step))
-    report = build(run_id)
+    with structlog.contextvars.bound_contextvars(run_id=run_id, station=step):
+        report = build(run_id)
     seconds = round(time.monotonic() - began, 3)
-    with connect(place.dsn, "lakehouse_app") as conn:
+    with connect(place.dsn, "lakehouse_app") as conn, conn.transaction():
         conn.execute(
             "UPDATE lake.step_run SET finished_at = now(), seconds = %s, report = %s WHERE run_id = %s",
             (seconds, Jsonb(asdict(report)), run_id),
         )
-    log.info("jobs.step_done", step=step, run_id=run_id, seconds=seconds)
+        counters.add(conn, {**counters.took("station_seconds", seconds, step), **_rows(report)})
+    log.info("jobs.station_done", station=step, seconds=seconds)
     return report
+
+
+def _rows(report: Any) -> dict[counters.Key, float]:
+    """Return what became of the rows that a merge took in, as counts."""
+    if not isinstance(report, MergeReport):
+        return {}
+    return {
+        ("rows", table, outcome): getattr(counts, outcome)
+        for table, counts in report.tables.items()
+        for outcome in ROW_OUTCOMES
+    }
 
 
 def _last_build(conn: Connection[Any]) -> Any:
