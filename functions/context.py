@@ -12,7 +12,7 @@ from lakehouse.bronze.fetch import FetchContext
 from lakehouse.database.breaker import Pause
 from lakehouse.database.connection import pool as open_pool
 from lakehouse.jobs.waking import Wakes
-from lakehouse.logs import configure_logs
+from lakehouse.logs import configure_logs_of
 from lakehouse.market.errors import BadInput
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.store import Store, open_store
@@ -28,7 +28,7 @@ def settings() -> Settings:
 
 def configure() -> None:
     """Log as the settings say; called once in each process of Lambda, by the entry of infra/aws/own.py."""
-    configure_logs(settings().log_level)
+    configure_logs_of(settings())
 
 
 def dsn() -> str:

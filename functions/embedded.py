@@ -26,7 +26,7 @@ from lakehouse.jobs.consumer import Step, consume
 from lakehouse.jobs.recovery import on_a_disk, recover
 from lakehouse.lifeline import end_with_parent
 from lakehouse.listening import server_options
-from lakehouse.logs import configure_logs
+from lakehouse.logs import configure_logs_of
 from lakehouse.market.errors import LakehouseError
 
 # Messages at a time of one worker: a batch being fetched must not hold up planning or the news of landed objects.
@@ -109,7 +109,7 @@ def main() -> int:
         return 2
     end_with_parent()
     try:
-        configure_logs(context.settings().log_level)
+        configure_logs_of(context.settings())
         roles[sys.argv[1]]()
     except LakehouseError as error:
         sys.stderr.write(f"Error: {error}\n")

@@ -17,6 +17,7 @@ from lakehouse.access import audit, sessions, tokens
 from lakehouse.access.roles import NotAllowed, NotLoggedIn, Role, User, require
 from lakehouse.access.sessions import Session
 from lakehouse.access.throttle import PLACE_LIFETIME
+from lakehouse.logs import asked_by
 from lakehouse.market.errors import BadInput
 
 SESSION, DEVICE = "lakehouse_session", "lakehouse_device"
@@ -78,6 +79,7 @@ def user_with(conn: Connection[Any], request: Request, role: Role, action: str =
         NotLoggedIn, NotAllowed: see access/roles.py.
     """
     user = _user_of(conn, request)
+    asked_by(user.name if user else "")
     try:
         if user and user.is_read_only and request.method not in _READING:
             raise NotAllowed(f"{user.via} of {user.name} may only read: {request.method} needs another one")

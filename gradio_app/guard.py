@@ -13,9 +13,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gradio_app.session import Pool, user_of
 from lakehouse.access.roles import NotAllowed, Role, require
+from lakehouse.logs import asked_by
 
 # Files of packages and of ours that hold nothing about anyone; the functions check for themselves.
-_OPEN = ("/api/", "/static/", "/assets/", "/login", "/favicon.ico", "/theme.css", "/manifest.json")
+_OPEN = ("/api/", "/metrics", "/static/", "/assets/", "/login", "/favicon.ico", "/theme.css", "/manifest.json")
 _AWAY = "the database does not answer: try again in some seconds; /api/v1/health says why"
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -78,6 +79,7 @@ class Guard:
         except NotAllowed as error:
             return PlainTextResponse(str(error), status_code=403)
         request.state.user = user
+        asked_by(user.name)
         return None
 
 

@@ -21,9 +21,11 @@ from functions.app import app as functions_app
 from functions.host import wsgi_app
 from functions.proxy import Forwarded
 from gradio_app import login
+from gradio_app import metrics as platform_metrics
 from gradio_app.guard import Guard
 from gradio_app.ingest import ingest
 from gradio_app.market import header, market
+from gradio_app.observing import HttpMetrics, Observed, naming
 from gradio_app.quality import quality
 from gradio_app.sandbox import sandbox
 from gradio_app.sandbox_runs import Runs
@@ -34,7 +36,7 @@ from lakehouse.access.roles import Role
 from lakehouse.database.connection import pool as open_pool
 from lakehouse.lifeline import end_with_parent
 from lakehouse.listening import server_options
-from lakehouse.logs import configure_logs
+from lakehouse.logs import configure_logs_of
 from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.sandbox.host import Sandbox
 from lakehouse.settings import Settings, load_settings
@@ -71,10 +73,13 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="MOEX Lakehouse", docs_url=None, redoc_url=None, openapi_url=None, lifespan=closing_pool)
     app.include_router(login.routes(pool))
     app.include_router(_files())
+    metrics = platform_metrics.registry(settings, pool)
+    app.include_router(platform_metrics.routes(settings, pool, metrics))
     functions: Any = WSGIMiddleware(wsgi_app(functions_app), workers=16)  # type: ignore[arg-type]  # its own protocols
     app.mount("/api", functions)
     app.add_middleware(Guard, pool=pool, role_by_page=ROLE_BY_PAGE)
     app.add_middleware(Forwarded, settings=settings)  # the last added is asked first
+    app.add_middleware(Observed, metrics=HttpMetrics(metrics), operation_of=naming(functions_app, ROLE_BY_PAGE))
     # Gradio warns that several pages exclude server-side rendering, even where that is off.
     warnings.filterwarnings("ignore", message="SSR mode is not supported", category=UserWarning)
     gr.mount_gradio_app(
@@ -150,8 +155,8 @@ def main() -> int:
     end_with_parent()
     try:
         settings = load_settings()
-        configure_logs(settings.log_level)
         options = server_options(settings)
+        configure_logs_of(settings)
         application = create_app(settings)
     except LakehouseError as error:
         sys.stderr.write(f"Error: {error}\n")
@@ -160,6 +165,8 @@ def main() -> int:
         application,
         **options,
         log_level=settings.log_level,
+        log_config=None,  # as our own lines
+        access_log=False,  # observing.py has the line, with who asked and what
         timeout_graceful_shutdown=1,  # open pages hold a stream that never ends by itself
     )
     return 0

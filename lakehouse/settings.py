@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -105,6 +105,14 @@ class Settings(BaseSettings):
     )
     sandbox_socket: Path | None = Field(default=None, description="where the sandbox's runner listens; set by `up`")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="warning", description="least level logged")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="lines of the log for people, or one JSON object a line for programs"
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="what Prometheus sends to /metrics as Authorization: Bearer; without it only admins read them",
+    )
 
     @field_validator("lake_url")
     @classmethod
@@ -144,6 +152,14 @@ class Settings(BaseSettings):
             "secret_access_key": secret.get_secret_value() if secret else None,
         }
         return {name: value for name, value in given.items() if value}
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no log may show: the values that are secret, and the password in the database's address."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        found = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        password = urlsplit(self.database_url.get_secret_value()).password if self.database_url else None
+        return [*found, *([password, unquote(password)] if password else [])]
 
     @property
     def lake_location(self) -> str:

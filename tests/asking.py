@@ -38,7 +38,7 @@ async def ask(until):
         while time.monotonic() < until:
             await client.get("/index.json", {"iss.only": "engines"})
 
-configure_logs("warning")
+configure_logs("warning", "json")
 with contextlib.suppress(PermissionError):  # what is measured is the budget, not what else runs here
     os.nice(-15)
 print("ready", flush=True)

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import psycopg
 import structlog
@@ -88,8 +89,9 @@ def fetch_windows(
     Args:
         scheduler: ``threads``, or the address of a Dask cluster (``tcp://host:port``).
     """
+    said = structlog.contextvars.get_contextvars()  # threads and machines that fetch say whose lines theirs are
     tasks = [
-        delayed(partial(fetch_window, context, window, report), pure=False, traverse=False)()
+        delayed(partial(_fetch_saying, said, context, window, report), pure=False, traverse=False)()
         for window, report in windows
     ]
     if scheduler == "threads":
@@ -99,6 +101,11 @@ def fetch_windows(
 
     with Client(scheduler) as cluster:  # type: ignore[no-untyped-call]
         return list(cluster.gather(cluster.compute(tasks)))
+
+
+def _fetch_saying(said: dict[str, Any], context: FetchContext, window: Window, report: Report) -> Outcome:
+    with structlog.contextvars.bound_contextvars(**said):
+        return fetch_window(context, window, report)
 
 
 def fetch_window(context: FetchContext, window: Window, report: Report = lambda pages, rows: None) -> Outcome:

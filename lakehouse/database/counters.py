@@ -23,7 +23,7 @@ BUCKETS_S = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 180
 
 def add(conn: Connection[Any], counts: Mapping[Key, float]) -> None:
     """Count up, in the caller's transaction; all in one order, so that two who count never wait for each other."""
-    found = sorted((key, value) for key, value in counts.items() if value)
+    found = sorted((key, float(value)) for key, value in counts.items() if value)
     if not found:
         return
     conn.execute(
@@ -33,7 +33,11 @@ def add(conn: Connection[Any], counts: Mapping[Key, float]) -> None:
             FROM unnest(%s::text[], %s::text[], %s::double precision[]) AS counted (name, labels, value)
         ON CONFLICT (name, labels) DO UPDATE SET value = counter.value + excluded.value
         """,
-        ([key[0] for key, _ in found], ["\x1f".join(key[1:]) for key, _ in found], [value for _, value in found]),
+        (
+            [key[0] for key, _ in found],
+            ["\x1f".join(key[1:]) for key, _ in found],
+            [value for _, value in found],
+        ),
     )
 
 

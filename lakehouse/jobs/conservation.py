@@ -35,7 +35,7 @@ class RowCounts:
 
 
 # What becomes of a row that arrived, and how many did
-ROW_OUTCOMES = ("received", "accepted", "unchanged", "revised", "outranked", "quarantined")
+ROW_OUTCOMES = ("accepted", "unchanged", "revised", "outranked", "quarantined")
 COUNTS = tuple(field.name for field in fields(RowCounts) if field.name != "table")
 
 

@@ -21,7 +21,7 @@ from lakehouse.jobs import merging
 from lakehouse.jobs.consumer import Step, consume
 from lakehouse.jobs.recovery import on_a_disk
 from lakehouse.lifeline import end_with_parent
-from lakehouse.logs import configure_logs
+from lakehouse.logs import configure_logs_of
 from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.silver.lake import Lake
@@ -100,7 +100,7 @@ def main() -> int:
     end_with_parent()
     try:
         settings = load_settings()
-        configure_logs(settings.log_level)
+        configure_logs_of(settings)
         run(settings)
     except LakehouseError as error:
         sys.stderr.write(f"Error: {error}\n")

@@ -157,6 +157,7 @@ def _start_sandbox(platform: Platform) -> None:
     if plan.web != "pages" or (socket := _sandbox_socket(plan)) is None:
         return
     arguments = ["lakehouse.sandbox.runner", "--socket", str(socket), "--log-level", plan.settings.log_level]
+    arguments += ["--log-format", plan.settings.log_format]
     log = folder.log_file(plan.settings, "sandbox")
     bare = {"LANG": "C.UTF-8", "PATH": os.defpath}
     platform.supervisor.start(Service("sandbox", arguments, log, bare, is_bare=True, is_spared=True))

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from lakehouse.database import counters
 from lakehouse.database.connection import connect
@@ -47,7 +48,7 @@ def test_counts_of_many_at_once_are_all_there(dsn: str) -> None:
 
 def test_what_cannot_be_counted_now_is_counted_later(dsn: str) -> None:
     """A database that is away holds nobody up, and no count is lost."""
-    tally = counters.Tally(dsn.replace("host=", "host=").rsplit("port=", 1)[0] + "port=1")
+    tally = counters.Tally(make_conninfo(dsn, port=1))
     tally.count({("x",): 2})
     tally.count({("x",): 3})
     tally._dsn = dsn

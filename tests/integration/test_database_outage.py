@@ -60,7 +60,7 @@ def merge(arguments):
         with (folder / "merged").open("a") as file:
             file.write("once")
 
-configure_logs("warning")
+configure_logs("warning", "json")
 try:
     consume(dsn, "spark", {"merge": merge}, patience_s=patience_s)
 except LakehouseError as error:

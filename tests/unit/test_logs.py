@@ -23,7 +23,7 @@ def test_logs_go_to_standard_error_as_it_is_then(capsys: pytest.CaptureFixture[s
     """A command that was run within a process, with a standard error of its own, leaves no closed file behind."""
     log = structlog.get_logger()
     with io.StringIO() as own, contextlib.redirect_stderr(own):
-        configure_logs("warning")
+        configure_logs("warning", "json")
         log.warning("test.first")
         assert "test.first" in own.getvalue()
     log.warning("test.second")

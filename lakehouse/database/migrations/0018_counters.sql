@@ -25,7 +25,7 @@ INSERT INTO lake.counter (name, labels, value)
 SELECT 'rows', ARRAY[t.key, c.key], sum((c.value)::double precision)
 FROM lake.step_run s, jsonb_each(s.report -> 'tables') t, jsonb_each_text(t.value) c
 WHERE s.step IN ('silver', 'rebuild silver') AND jsonb_typeof(s.report -> 'tables') = 'object'
-    AND c.key IN ('received', 'accepted', 'unchanged', 'revised', 'outranked', 'quarantined')
+    AND c.key IN ('accepted', 'unchanged', 'revised', 'outranked', 'quarantined')
 GROUP BY t.key, c.key HAVING sum((c.value)::double precision) > 0;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON lake.counter, lake.worker_heard TO lakehouse_app;
