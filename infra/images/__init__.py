@@ -1,0 +1,1 @@
+"""The platform's images, built and tried on a machine without Docker: ``python -m infra.images``."""
