@@ -1,4 +1,4 @@
-"""How the API answers: JSON bodies, and for each kind of refusal its status."""
+"""How the API answers: documents as JSON, and for each kind of error that a user can act on its problem."""
 
 from __future__ import annotations
 
@@ -12,34 +12,45 @@ import psycopg
 import structlog
 from chalice.app import Response
 
+from functions.problems import problem
 from lakehouse.access.roles import NotAllowed, NotLoggedIn
 from lakehouse.access.sessions import LoginFailed
 from lakehouse.access.throttle import TooManyAttempts
 from lakehouse.market.errors import BadInput, LakehouseError, NotNow
+from lakehouse.serving.lake_sql.desk import TooManyStatements
 from lakehouse.serving.lake_sql.process import SqlFailed, SqlStopped
 from lakehouse.serving.queries import DataMoved
 
 log = structlog.get_logger()
 
-# The first that fits counts.
-STATUS = (
-    (NotLoggedIn, 401, "not_logged_in"),
-    (LoginFailed, 401, "login_failed"),
-    (TooManyAttempts, 429, "too_many_attempts"),
-    (NotAllowed, 403, "not_allowed"),
-    (DataMoved, 409, "data_moved"),
-    (SqlStopped, 409, "stopped"),
-    (SqlFailed, 422, "sql_failed"),
-    (BadInput, 400, "bad_input"),
-    (NotNow, 503, "unavailable"),
-)
-
-_DIGITS = 100
-_UNAVAILABLE = "the database does not answer: try again in some seconds; if it stays so, start the platform anew"
-
 
 class NotFound(LakehouseError):
     """There is no such thing."""
+
+
+class NotHere(LakehouseError):
+    """This deployment has no such part."""
+
+
+# The first that fits counts.
+CODES: Sequence[tuple[type[LakehouseError], str]] = (
+    (NotLoggedIn, "not_logged_in"),
+    (LoginFailed, "login_failed"),
+    (TooManyAttempts, "too_many_attempts"),
+    (NotAllowed, "not_allowed"),
+    (NotFound, "not_found"),
+    (DataMoved, "data_moved"),
+    (SqlStopped, "stopped"),
+    (SqlFailed, "sql_failed"),
+    (BadInput, "bad_input"),
+    (NotHere, "not_here"),
+    (NotNow, "unavailable"),
+)
+
+_DIGITS = 100
+_RETRY_AFTER_S = 5
+_UNAVAILABLE = "the database does not answer: try again in some seconds; if it stays so, start the platform anew"
+_TOO_SLOW = "the database took longer than is waited for: ask for less, or try again in some seconds"
 
 
 def answer(body: object, status: int = 200, headers: Mapping[str, str | list[str]] | None = None) -> Response:
@@ -49,24 +60,42 @@ def answer(body: object, status: int = 200, headers: Mapping[str, str | list[str
 
 
 def refusing(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Turn the errors that a user can act on into answers: ``{"code", "message"}`` and a status."""
+    """Turn the errors that a user can act on into problems."""
 
     @wraps(view)
     def wrapped(*args: Any, **kwargs: Any) -> Response:
         try:
             return view(*args, **kwargs)
-        except NotFound as error:
-            return answer({"code": "not_found", "message": str(error)}, 404)
         except LakehouseError as error:
-            for kind, status, code in STATUS:
-                if isinstance(error, kind):
-                    return answer({"code": code, "message": str(error)}, status)
-            raise
+            refused = _refused(error)
+            if refused is None:
+                raise
+            return refused
+        except psycopg.errors.QueryCanceled:
+            return problem("too_slow", _TOO_SLOW, {"Retry-After": str(_RETRY_AFTER_S)})
         except psycopg.OperationalError as error:
             log.warning("functions.database_unavailable", error=str(error))
-            return answer({"code": "unavailable", "message": _UNAVAILABLE}, 503, {"Retry-After": "5"})
+            return problem("unavailable", _UNAVAILABLE, {"Retry-After": str(_RETRY_AFTER_S)})
 
     return wrapped
+
+
+def _refused(error: LakehouseError) -> Response | None:
+    if isinstance(error, TooManyStatements):
+        code = "too_many_statements" if error.is_own else "full"
+        return problem(code, str(error), {"Retry-After": str(_RETRY_AFTER_S)})
+    for kind, code in CODES:
+        if isinstance(error, kind):
+            return problem(code, str(error), _headers(error))
+    return None
+
+
+def _headers(error: LakehouseError) -> dict[str, str]:
+    if isinstance(error, NotLoggedIn):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, TooManyAttempts):
+        return {"Retry-After": str(error.retry_after_s)}
+    return {"Retry-After": str(_RETRY_AFTER_S)} if isinstance(error, NotNow) else {}
 
 
 def document(body: bytes | str) -> dict[str, Any]:

@@ -1,68 +1,124 @@
-"""``GET /v1/candles``: JSON a program reads quickly, and CSV a person opens."""
+"""``GET /v1/candles`` and ``GET /v1/instruments``: JSON a program reads quickly, and CSV a person opens."""
 
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
-from typing import Any, cast
+from typing import Annotated, Any, Literal
 
-from chalice.app import Request, Response
-from psycopg import Connection
+from chalice.app import Response
+from pydantic import Field
 
 from functions.answers import answer
-from functions.requests import choice_of, date_of, integer_of, no_others, text_of
-from lakehouse.market.instrument import parse_secid
+from functions.models import Answered, Date, Parameters, Secid, Whole
+from functions.operation import Call, Text, operation
+from lakehouse.access.roles import Role
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.serving import queries
 
-_PARAMETERS = ("secid", "board", "timeframe", "from", "till", "adjust", "limit", "token", "format")
+_CSV = Text("text/csv; charset=utf-8")
 
 
-def read_candles(conn: Connection[Any], request: Request) -> Response:
-    """Answer a request for candles as JSON or CSV; in CSV the continuation token is the header ``X-Next``."""
-    no_others(request, *_PARAMETERS)
-    form = choice_of(request, "format", ("json", "csv"))
-    secid = parse_secid(text_of(request, "secid"))
-    timeframe = Timeframe.parse(text_of(request, "timeframe", Timeframe.DAY))
-    adjust = cast(queries.Adjust, choice_of(request, "adjust", ("none", "split")))
+class InstrumentsQuery(Parameters):
+    q: Annotated[str, Field(description="Code, former code, ISIN or name, or part of one", examples=["SBER"])] = ""
+
+
+class Instruments(Answered):
+    instruments: list[queries.InstrumentRow]
+
+
+class CandlesQuery(Parameters):
+    secid: Secid
+    board: Annotated[str | None, Field(description="The instrument's main board", examples=["TQBR"])] = None
+    timeframe: Timeframe = Timeframe.DAY
+    from_: Annotated[Date, Field(alias="from")] = None
+    till: Date = None
+    adjust: Annotated[
+        Literal["none", "split"], Field(description="split: prices and volumes comparable with today's")
+    ] = "none"
+    limit: Annotated[Whole, Field(ge=1, le=queries.MAX_LIMIT, description="Rows of a page")] = queries.DEFAULT_LIMIT
+    token: Annotated[str | None, Field(description="`next` of the page before")] = None
+    format: Literal["json", "csv"] = "json"
+
+
+class Candles(Answered):
+    secid: str
+    timeframe: Timeframe
+    adjust: Literal["none", "split"]
+    data_version: Annotated[int, Field(description="Version of the data that all rows belong to")]
+    columns: Annotated[list[str], Field(description="Names of the columns of `rows`, in order")]
+    rows: list[
+        tuple[
+            Annotated[dt.datetime, Field(title="begin_at")],
+            Annotated[dt.date, Field(title="trade_date")],
+            Annotated[str, Field(title="secid")],
+            Annotated[float | None, Field(title="open")],
+            Annotated[float | None, Field(title="high")],
+            Annotated[float | None, Field(title="low")],
+            Annotated[float | None, Field(title="close")],
+            Annotated[float | None, Field(title="value")],
+            Annotated[float | None, Field(title="volume")],
+            Annotated[bool, Field(title="is_final")],
+            Annotated[float, Field(title="split_factor")],
+            Annotated[float | None, Field(title="sma_20")],
+            Annotated[float | None, Field(title="rsi_14")],
+        ]
+    ]
+    next: Annotated[str | None, Field(description="What to ask the next page with, as `token`; null at the end")]
+
+
+@operation(Role.VIEWER, "find instruments", parameters=InstrumentsQuery, answers={200: Instruments})
+def read_instruments(call: Call) -> object:
+    """Return the instruments that a text finds, best first; all of them without one."""
+    return {"instruments": queries.instruments(call.conn, call.parameters.q)}
+
+
+@operation(
+    Role.VIEWER,
+    "read candles",
+    parameters=CandlesQuery,
+    answers={200: (Candles, _CSV)},
+    refuses={409: "the data moved between two pages: start again without the token"},
+)
+def read_candles(call: Call) -> Response:
+    """Return a page of candles, oldest first; in CSV the continuation token is the header ``X-Next``."""
+    asked: CandlesQuery = call.parameters
     page = queries.candles(
-        conn,
-        secid,
-        text_of(request, "board", "") or None,
-        timeframe,
-        date_of(request, "from"),
-        date_of(request, "till"),
-        adjust,
-        integer_of(request, "limit", queries.DEFAULT_LIMIT, 1, queries.MAX_LIMIT),
-        text_of(request, "token", "") or None,
-    )
-    if form == "csv":
-        return _csv(page, f"{secid}_{timeframe}.csv")
+        call.conn, asked.secid, asked.board, asked.timeframe, asked.from_, asked.till, asked.adjust, asked.limit,
+        asked.token,
+    )  # fmt: skip
+    return _csv(page, asked) if asked.format == "csv" else _json(page, asked)
+
+
+def _json(page: queries.CandlePage, asked: CandlesQuery) -> Response:
     return answer(
         {
-            "secid": secid,
-            "timeframe": timeframe,
-            "adjust": adjust,
+            "secid": asked.secid,
+            "timeframe": asked.timeframe,
+            "adjust": asked.adjust,
             "data_version": page.data_version,
-            "columns": queries.CANDLE_COLUMNS,
+            "columns": page.columns,
             "rows": page.rows,
             "next": page.next_token,
         }
     )
 
 
-def _csv(page: queries.CandlePage, name: str) -> Response:
+def _csv(page: queries.CandlePage, asked: CandlesQuery) -> Response:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(queries.CANDLE_COLUMNS)
-    writer.writerows(
-        [value.isoformat() if hasattr(value, "isoformat") else value for value in row] for row in page.rows
-    )
+    writer.writerow(page.columns)
+    writer.writerows([_cell(value) for value in row] for row in page.rows)
     headers: dict[str, str | list[str]] = {
-        "Content-Type": "text/csv; charset=utf-8",
-        "Content-Disposition": f'attachment; filename="{name}"',
+        "Content-Type": _CSV.content_type,
+        "Content-Disposition": f'attachment; filename="{asked.secid}_{asked.timeframe}.csv"',
         "X-Data-Version": str(page.data_version),
     }
     if page.next_token:
         headers["X-Next"] = page.next_token
     return Response(text.getvalue(), headers=headers)
+
+
+def _cell(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value

@@ -18,6 +18,8 @@ from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.store import Store, open_store
 
 _STORE_PATIENCE_S = 5.0
+# A function of the API has 29 s for all
+_STATEMENT_S = 20.0
 
 
 @lru_cache(maxsize=1)
@@ -43,6 +45,12 @@ def dsn() -> str:
 def pool() -> ConnectionPool[Connection[Any]]:
     """Return the pool of connections that act as the app's role."""
     return open_pool(dsn(), "lakehouse_app", 1, 16)
+
+
+@lru_cache(maxsize=1)
+def api_pool() -> ConnectionPool[Connection[Any]]:
+    """Return the pool of the API's connections: of somebody who waits for an answer no statement runs for long."""
+    return open_pool(dsn(), "lakehouse_app", 1, 16, _STATEMENT_S)
 
 
 def store() -> Store:

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import hmac
 
-from chalice.app import Request, Response
+from chalice.app import Request
 
 from functions import context
-from functions.answers import NotFound, answer, document
-from functions.requests import bearer_of, no_others
+from functions.answers import NotFound
+from functions.models import Answered
+from functions.operation import Call, operation
+from functions.requests import bearer_of
 from lakehouse.access.roles import NotLoggedIn
 from lakehouse.jobs.events import hear
 from lakehouse.storage.events import created_keys
 
 
-def hear_store(request: Request) -> Response:
-    """
-    Take an event of the store of Bronze: ``{"objects": n}``, n of them ours.
-
-    Raises:
-        NotFound: if no token is set: then nobody may send events.
-        NotLoggedIn: if the request does not carry the token.
-        BadInput: if the body is no event.
-        StoreUnavailable: if the store does not answer; it sends the event again.
-    """
-    check_token(request)
-    no_others(request)
-    keys = created_keys(document(request.raw_body), context.settings().bronze_location)
-    with context.pool().connection() as conn:
-        return answer({"objects": hear(conn, context.store(), keys)})
+class Heard(Answered):
+    objects: int
 
 
 def check_token(request: Request) -> None:
@@ -38,3 +27,25 @@ def check_token(request: Request) -> None:
         raise NotFound("no object store may send events here: LAKEHOUSE_STORAGE_TOKEN is not set")
     if not hmac.compare_digest(bearer_of(request).encode(), token.get_secret_value().encode()):
         raise NotLoggedIn("this takes the token of the object store: it is not in the header Authorization")
+
+
+@operation(
+    None,
+    "take an event of the object store",
+    admits=check_token,
+    body=dict,
+    answers={200: Heard},
+    refuses={401: "the store's token is missing", 404: "no store may send events here"},
+    holds_connection=False,
+)
+def hear_store(call: Call) -> object:
+    """
+    Take an event of the store of Bronze: ``{"objects": n}``, n of them ours.
+
+    Raises:
+        BadInput: if the body is no event.
+        StoreUnavailable: if the store does not answer; it sends the event again.
+    """
+    keys = created_keys(call.body, context.settings().bronze_location)
+    with context.api_pool().connection() as conn:
+        return {"objects": hear(conn, context.store(), keys)}

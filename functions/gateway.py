@@ -1,15 +1,17 @@
-"""The API as a Chalice application: what is refused before a handler is reached, in the form of all other refusals."""
+"""The API as a Chalice application: operations as routes, and problems for what is refused before one is reached."""
 
 from __future__ import annotations
 
 import base64
-import json
+import re
+from collections.abc import Callable
 from typing import Any
 
 from chalice.app import Chalice
 
-MAX_BODY_BYTES = 1 << 20
-TOO_LARGE = ("too_large", "the body is larger than 1 MiB")
+from functions import problems
+from functions.operation import BODY_BYTES, Handler, Operation
+
 NO_PATH = ("not_found", "there is no such path under /v1")
 # What Chalice refuses itself
 _CHALICE = {
@@ -17,35 +19,68 @@ _CHALICE = {
     415: ("unsupported_media_type", "send the body with Content-Type: {types}"),
     500: ("internal", "the platform failed at this request, and wrote down why in its log"),
 }
+_IN_PATH = re.compile(r"{(\w+)}")
 
 
 class Api(Chalice):
-    """An application that takes bodies up to 1 MiB, and whose every refusal has a code and a message."""
+    """An application whose routes are operations, and whose every refusal is a problem."""
+
+    def route(self, path: str, **options: Any) -> Callable[[Handler], Handler]:
+        """Register a handler that ``operation`` declared under *path*, for its *methods*."""
+
+        def register(handler: Handler) -> Handler:
+            declared: Operation = handler.operation  # type: ignore[attr-defined]
+            if set(declared.path) != set(_IN_PATH.findall(path)):
+                raise TypeError(f"{path}: the operation says of {', '.join(declared.path) or 'nothing'} what it is")
+
+            def view(**parts: str) -> Any:
+                request = self.current_request
+                if request is None:
+                    raise RuntimeError("no request is being answered")
+                return declared.respond(handler, request, parts)
+
+            view.operation = declared  # type: ignore[attr-defined]
+            register_view = super(Api, self).route(
+                path, name=handler.__name__, content_types=[declared.content_type], **options
+            )
+            register_view(view)
+            return handler
+
+        return register
 
     def __call__(self, event: Any, context: Any) -> dict[str, Any]:
-        if _size(event) > MAX_BODY_BYTES:
-            return _answer(413, *TOO_LARGE)
+        most = self._most_bytes(event.get("requestContext", {}))
+        if _size(event) > most:
+            return _answer(413, *too_large(most))
         answer = super().__call__(event, context)
         status = answer["statusCode"]
         if status not in _CHALICE or '"Code"' not in answer["body"]:
             return answer
-        code, message = _CHALICE[status]
-        return _answer(status, code, message.format(types=self._types(event["requestContext"])), answer["headers"])
+        code, detail = _CHALICE[status]
+        return _answer(status, code, detail.format(types=self._types(event["requestContext"])), answer["headers"])
 
     def _types(self, context: dict[str, Any]) -> str:
         """Return what the path asked for takes."""
-        entry = self.routes.get(context["resourcePath"], {}).get(context["httpMethod"])
+        entry = self._entry(context)
         return " or ".join(entry.content_types) if entry else ""
 
+    def _most_bytes(self, context: dict[str, Any]) -> int:
+        entry = self._entry(context)
+        return entry.view_function.operation.body_bytes if entry else BODY_BYTES
 
-def refusal(code: str, message: str) -> str:
-    """Return the body of a refusal."""
-    return json.dumps({"code": code, "message": message})
+    def _entry(self, context: dict[str, Any]) -> Any:
+        return self.routes.get(context.get("resourcePath", ""), {}).get(context.get("httpMethod", ""))
 
 
-def _answer(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
-    said = {**(headers or {}), "Content-Type": "application/json"}
-    return {"statusCode": status, "headers": said, "multiValueHeaders": {}, "body": refusal(code, message)}
+def too_large(most: int) -> tuple[str, str]:
+    """Return code and detail of the problem that a body of more than *most* bytes is."""
+    unit = "1 MiB" if most == 1 << 20 else f"{most >> 10} KiB"
+    return "too_large", f"the body is larger than {unit}"
+
+
+def _answer(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
+    said = {**(headers or {}), "Content-Type": problems.CONTENT_TYPE}
+    return {"statusCode": status, "headers": said, "multiValueHeaders": {}, "body": problems.text(code, detail)}
 
 
 def _size(event: dict[str, Any]) -> int:

@@ -24,7 +24,9 @@ from chalice.local import (
     RouteMatcher,
 )
 
-from functions.gateway import MAX_BODY_BYTES, NO_PATH, TOO_LARGE, refusal
+from functions import problems
+from functions.gateway import NO_PATH, too_large
+from functions.operation import BODY_BYTES
 
 _ADDRESS = "X-Lakehouse-Address"
 _DRAINED_BYTES = 16 << 20
@@ -71,7 +73,7 @@ class _Events(LambdaEventConverter):
 def _respond(gateway: LocalGateway, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
     body = _body(environ)
     if body is None:
-        return _refusal(413, *TOO_LARGE)
+        return _refusal(413, *too_large(BODY_BYTES))
     if environ["PATH_INFO"].startswith("//"):  # what Chalice's router takes for the name of a server, and skips
         return _refusal(404, *NO_PATH)
     query = environ.get("QUERY_STRING")
@@ -89,14 +91,14 @@ def _body(environ: dict[str, Any]) -> bytes | None:
     """Return the body, also one whose length nobody said; None if it is larger than is taken."""
     stream, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH")
     if length and length.isascii() and length.isdigit() and len(length) < 18:
-        if int(length) <= MAX_BODY_BYTES:
+        if int(length) <= BODY_BYTES:
             return bytes(stream.read(int(length))) if int(length) else b""
         _drain(stream)
         return None
     if not length and not environ.get("HTTP_TRANSFER_ENCODING"):
         return b""
-    found = bytes(stream.read(MAX_BODY_BYTES + 1))
-    if len(found) <= MAX_BODY_BYTES:
+    found = bytes(stream.read(BODY_BYTES + 1))
+    if len(found) <= BODY_BYTES:
         return found
     _drain(stream)
     return None
@@ -109,8 +111,8 @@ def _drain(stream: Any) -> None:
         left -= len(part)
 
 
-def _refusal(status: int, code: str, message: str) -> tuple[int, list[tuple[str, str]], bytes]:
-    return status, [_JSON], refusal(code, message).encode()
+def _refusal(status: int, code: str, detail: str) -> tuple[int, list[tuple[str, str]], bytes]:
+    return status, [("Content-Type", problems.CONTENT_TYPE)], problems.text(code, detail).encode()
 
 
 _JSON = ("Content-Type", "application/json")

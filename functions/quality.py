@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Literal
 
-from chalice.app import Request, Response
-from psycopg import Connection
+from pydantic import Field
 
-from functions.answers import answer
-from functions.requests import choice_of, integer_of, no_others, text_of
+from functions.models import Answered, Parameters, Secid, Whole
+from functions.operation import Call, operation
+from lakehouse.access.roles import Role
 from lakehouse.bronze import doubts
-from lakehouse.market.instrument import parse_secid
-from lakehouse.serving.quarantine import DEFAULT_LIMIT, MAX_LIMIT, quarantined, rule_counts
+from lakehouse.serving.quarantine import DEFAULT_LIMIT, MAX_LIMIT, QuarantinedRow, RuleCount, quarantined, rule_counts
 
 
-def read_quarantine(conn: Connection[Any], request: Request) -> Response:
-    """Answer with a page of the rows in quarantine, newest fetch first."""
-    no_others(request, "table", "secid", "rule", "limit", "token")
-    rows, token = quarantined(
-        conn,
-        table=text_of(request, "table", "") or None,
-        secid=_secid_of(request),
-        rule=text_of(request, "rule", "") or None,
-        limit=integer_of(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT),
-        token=text_of(request, "token", "") or None,
-    )
-    return answer({"rows": rows, "next": token})
+class QuarantineQuery(Parameters):
+    table: Annotated[str | None, Field(examples=["silver.candles"])] = None
+    secid: Secid | None = None
+    rule: str | None = None
+    limit: Annotated[Whole, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+    token: Annotated[str | None, Field(description="`next` of the page before")] = None
 
 
-def read_quality(conn: Connection[Any], request: Request) -> Response:
-    """Answer with the counts of rows in quarantine, and the dates whose volumes differ or cannot be proved."""
-    no_others(request, "secid", "state", "limit")
-    state = choice_of(request, "state", ("all", doubts.DIFFERS, doubts.NOT_PROVABLE))
-    limit = integer_of(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
-    return answer(
-        {
-            "quarantine": rule_counts(conn),
-            "volume_counts": doubts.gap_counts(conn),
-            "volume_gaps": doubts.gaps(
-                conn, secid=_secid_of(request), state=None if state == "all" else state, limit=limit
-            ),
-        }
-    )
+class Quarantine(Answered):
+    rows: list[QuarantinedRow]
+    next: Annotated[str | None, Field(description="What to ask the next page with, as `token`; null at the end")]
 
 
-def _secid_of(request: Request) -> str | None:
-    text = text_of(request, "secid", "")
-    return parse_secid(text) if text else None
+class QualityQuery(Parameters):
+    secid: Secid | None = None
+    state: Literal["all", "differs", "not provable"] = "all"
+    limit: Annotated[Whole, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+
+
+class Quality(Answered):
+    quarantine: list[RuleCount]
+    volume_counts: Annotated[dict[str, int], Field(description="How many dates differ, and are not provable")]
+    volume_gaps: list[doubts.VolumeGap]
+
+
+@operation(Role.ADMIN, "list rows in quarantine", parameters=QuarantineQuery, answers={200: Quarantine})
+def read_quarantine(call: Call) -> object:
+    """Return a page of the rows in quarantine, newest fetch first."""
+    rows, token = quarantined(call.conn, **vars(call.parameters))
+    return {"rows": rows, "next": token}
+
+
+@operation(Role.ADMIN, "read the data's quality", parameters=QualityQuery, answers={200: Quality})
+def read_quality(call: Call) -> object:
+    """Return the counts of rows in quarantine, and the dates whose volumes differ or cannot be proved."""
+    asked: QualityQuery = call.parameters
+    state = None if asked.state == "all" else asked.state
+    return {
+        "quarantine": rule_counts(call.conn),
+        "volume_counts": doubts.gap_counts(call.conn),
+        "volume_gaps": doubts.gaps(call.conn, secid=asked.secid, state=state, limit=asked.limit),
+    }

@@ -1,9 +1,7 @@
-"""Reading a request: who asks, from where, and its parameters, each checked."""
+"""Reading a request: who asks, from where, and its parameters and body, each checked."""
 
 from __future__ import annotations
 
-import datetime as dt
-import re
 from collections.abc import Mapping, Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -12,18 +10,20 @@ from urllib.parse import unquote
 
 from chalice.app import Request
 from psycopg import Connection
+from pydantic import BaseModel, ValidationError
 
+from functions.answers import document
 from lakehouse.access import audit, sessions, tokens
 from lakehouse.access.roles import NotAllowed, NotLoggedIn, Role, User, require
 from lakehouse.access.sessions import Session
 from lakehouse.access.throttle import PLACE_LIFETIME
 from lakehouse.logs import asked_by
 from lakehouse.market.errors import BadInput
+from lakehouse.market.faults import told
 
 SESSION, DEVICE = "lakehouse_session", "lakehouse_device"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_PARAMETER_CHARACTERS = 1_000
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def token_of(request: Request) -> str:
@@ -105,35 +105,60 @@ def address_of(request: Request) -> str:
     return str(request.context.get("identity", {}).get("sourceIp", ""))
 
 
-def no_others(request: Request, *names: str) -> None:
-    """Raise BadInput when a request has a parameter that is none of *names*: one misspelt would change the answer."""
+def read_parameters(request: Request, model: type[BaseModel] | None) -> Any:
+    """Return the parameters of a request; raise BadInput for one that is none: one misspelt would change the answer."""
+    names = fields_of(model) if model else ()
+    texts: dict[str, str] = {}
     for name in request.query_params or {}:
         if name not in names:
             known = f"the parameters are {', '.join(names)}" if names else "this path takes none"
             raise BadInput(f"there is no parameter {_shown(name)}: {known}")
+        if text := _text(request, name):
+            texts[name] = text
+    return _valid(model, texts) if model else None
 
 
-def text_of(request: Request, name: str, default: str | None = None) -> str:
-    """Return the parameter *name*; raise BadInput when it is missing and has no default, or can be no parameter."""
+def read_body(request: Request, model: type[Any] | None) -> Any:
+    """
+    Return the body of a request as *model*: bytes, a dict, or a model of Pydantic; None takes no body but ``{}``.
+
+    Raises:
+        BadInput: if it is none.
+    """
+    raw = request.raw_body
+    if model is bytes:
+        return raw.encode() if isinstance(raw, str) else raw
+    found = document(raw)
+    if model is None and found:
+        raise BadInput("this takes no body: leave it out, or send {}")
+    if model is None or model is dict:
+        return found
+    return model.parse(found) if hasattr(model, "parse") else _valid(model, found)
+
+
+def fields_of(model: type[BaseModel]) -> Sequence[str]:
+    """Return the names of a model's fields as requests write them."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _valid(model: type[BaseModel], found: dict[str, Any]) -> BaseModel:
+    try:
+        return model.model_validate(found)
+    except ValidationError as error:
+        raise BadInput(told(error, fields_of(model))) from None
+
+
+def _text(request: Request, name: str) -> str:
     parameters = request.query_params
-    found = parameters.getlist(name) if parameters and name in parameters else []
+    found = parameters.getlist(name) if parameters else []
     if len(found) > 1:
         raise BadInput(f"the parameter {name} is given {len(found)} times")
-    if not found or found[0] == "":
-        if default is None:
-            raise BadInput(f"the parameter {name} is missing")
-        return default
     text = str(found[0])
     if len(text) > MAX_PARAMETER_CHARACTERS:
         raise BadInput(f"the parameter {name} is longer than {MAX_PARAMETER_CHARACTERS:,} characters")
     if any(category(character) in ("Cc", "Cs") for character in text):
         raise BadInput(f"the parameter {name} holds characters that cannot be printed: {_shown(text)}")
     return text
-
-
-def is_text(text: str) -> bool:
-    """Return whether the database can hold *text*: JSON has ways to write NUL and halves of surrogate pairs."""
-    return "\0" not in text and not any(category(character) == "Cs" for character in text)
 
 
 def _shown(text: str) -> str:
@@ -143,32 +168,3 @@ def _shown(text: str) -> str:
 def shown_path(part: str) -> str:
     """Return a part of the path for a message: gateways differ in what they leave percent-encoded."""
     return repr(unquote(part))[1:-1][:40]
-
-
-def choice_of(request: Request, name: str, choices: Sequence[str]) -> str:
-    """Return the parameter *name*, one of *choices*, the first by default."""
-    found = text_of(request, name, choices[0])
-    if found not in choices:
-        raise BadInput(f"{name} {_shown(found)} is not one of {', '.join(choices)}")
-    return found
-
-
-def date_of(request: Request, name: str) -> dt.date | None:
-    """Return the Moscow date in the parameter *name*, None without it."""
-    found = text_of(request, name, "")
-    if not found:
-        return None
-    if not _DATE.fullmatch(found):
-        raise BadInput(f"{name} {_shown(found)} is not a date: write YYYY-MM-DD")
-    try:
-        return dt.date.fromisoformat(found)
-    except ValueError:
-        raise BadInput(f"{name}: there is no day {found}") from None
-
-
-def integer_of(request: Request, name: str, default: int, least: int, most: int) -> int:
-    """Return the whole number in the parameter *name*, within its bounds."""
-    found = text_of(request, name, str(default))
-    if not found.isascii() or not found.isdigit() or len(found) > 18 or not least <= int(found) <= most:
-        raise BadInput(f"{name} {_shown(found)} is not a whole number from {least} to {most}")
-    return int(found)

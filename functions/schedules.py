@@ -5,17 +5,44 @@ from __future__ import annotations
 import datetime as dt
 import json
 import urllib.request
-from typing import Any
+from typing import Annotated, Any
 
 from psycopg import Connection
+from pydantic import Field
 
 from functions import context
-from lakehouse.access.roles import User
+from functions.models import Answered, Body
+from functions.operation import Call, operation
+from lakehouse.access.roles import Role
 from lakehouse.jobs import claiming, schedules
 from lakehouse.market.errors import BadInput
 from lakehouse.market.moscow import to_utc
 
-_FIELDS = {"at": str, "weekday": str, "is_on": bool}
+
+class ScheduleChange(Body):
+    at: Annotated[str, Field(description="Moscow time, HH:MM; of an hourly schedule :MM", examples=["04:15"])] = ""
+    weekday: Annotated[str, Field(description="Of a weekly schedule", examples=["Sunday"])] = ""
+    is_on: bool = True
+
+
+class ScheduleShown(Answered):
+    name: str
+    does: str
+    every: str
+    at: str
+    weekday: str | None
+    when: str
+    is_on: bool
+    next_due_at: dt.datetime | None
+    last_due_at: dt.datetime | None
+    last_began_at: dt.datetime | None
+    last_outcome: str | None
+    last_has_failed: bool
+    last_job_id: int | None
+
+
+class Schedules(Answered):
+    schedules: list[ScheduleShown]
 
 
 def tick() -> None:
@@ -50,14 +77,25 @@ def clock_time(conn: Connection[Any]) -> dt.datetime | None:
         return None
 
 
-def change(conn: Connection[Any], name: str, wanted: dict[str, Any], user: User) -> dict[str, Any]:
-    """Change a schedule as the body of a request says; return what was changed."""
-    if not wanted or any(field not in _FIELDS for field in wanted):
+@operation(Role.ANALYST, "list schedules", answers={200: Schedules})
+def read_schedules(call: Call) -> object:
+    """Return when things are done, and how they went last."""
+    return {"schedules": schedules.overview(call.conn)}
+
+
+@operation(
+    Role.ADMIN,
+    "change a schedule",
+    action="schedule",
+    path={"name": "The schedule's name"},
+    body=ScheduleChange,
+    answers={200: ScheduleShown},
+)
+def change_schedule(call: Call) -> object:
+    """Change when something is done, or whether; what is left out stays as it is."""
+    name, wanted = call.path["name"], call.body.model_dump(exclude_unset=True)
+    if not wanted:
         raise BadInput('the body must be {"at": "HH:MM", "weekday": "Sunday", "is_on": true}, or some of that')
-    for field, value in wanted.items():
-        if type(value) is not _FIELDS[field]:
-            raise BadInput(
-                f"{field} must be {'true or false' if field == 'is_on' else 'a text'}, was {str(value)[:40]!r}"
-            )
-    schedules.change(conn, name, by=user.name, **wanted)
-    return wanted
+    schedules.change(call.conn, name, by=call.user.name, **wanted)
+    call.audit(name, wanted, "done")
+    return next(each for each in schedules.overview(call.conn) if each["name"] == name)

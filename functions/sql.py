@@ -7,16 +7,19 @@ The engine runs in a process of its own (serving/lake_sql/process.py) and is no 
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from chalice.app import Request, Response
+from chalice.app import Response
+from pydantic import AfterValidator, Field
 
 from functions import context
-from functions.answers import NotFound, answer, document
-from functions.requests import address_of, choice_of, is_text, no_others, user_with
-from lakehouse.access import audit
+from functions.answers import NotFound, NotHere
+from functions.models import Answered, Body, Parameters
+from functions.models import Text as Storable
+from functions.operation import Call, Text, operation
 from lakehouse.access.roles import Role
 from lakehouse.database import counters
 from lakehouse.market.errors import BadInput, LakehouseError
@@ -27,14 +30,78 @@ from lakehouse.serving.lake_sql.views import VIEWS
 MAX_ROWS = 100_000
 DEFAULT_ROWS = 10_000
 ANSWER_BYTES = 64 << 20
-_RETRY_AFTER_S = "5"
 _AUDITED_CHARACTERS = 2_000
 _ID_CHARACTERS = 64
 _NOT_HERE = (
     "this deployment has no SQL engine: SQL over the lake is answered by the platform's own server only, at /api/v1/sql"
     " there, or by the command `lakehouse sql`"
 )
-_FIELDS = ("statement", "at", "limit", "timeout", "id")
+_CSV = Text("text/csv; charset=utf-8")
+
+
+def _checked_id(text: str) -> str:
+    if not 0 < len(text) <= _ID_CHARACTERS or not text.replace("-", "").isalnum():
+        raise ValueError(f"must be 1 to {_ID_CHARACTERS} letters, digits and hyphens")
+    return text
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+class SqlQuery(Parameters):
+    format: Literal["json", "csv"] = "json"
+
+
+class SqlRequest(Body):
+    statement: Annotated[str, Field(examples=["SELECT secid, close FROM silver.candles LIMIT 5"])]
+    at: Annotated[
+        Storable | None, Field(description="A former state: a version such as 12, or a time such as 2026-03-05T18:00")
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=MAX_ROWS, description="Most rows answered")] = DEFAULT_ROWS
+    timeout: Annotated[int, Field(ge=1, le=int(TIMEOUT_S), description="Seconds")] = int(TIMEOUT_S)
+    id: Annotated[
+        str,
+        AfterValidator(_checked_id),
+        Field(description=f"To stop it by: 1 to {_ID_CHARACTERS} letters, digits and hyphens", default_factory=_new_id),
+    ]
+
+
+class SqlColumn(Answered):
+    name: str
+    type: str
+
+
+class SqlAnswer(Answered):
+    columns: list[SqlColumn]
+    rows: list[list[Any]]
+    reached: Annotated[str | None, Field(description="Which limit cut the rows off; null if none did")]
+    seconds: float
+
+
+class SqlStoppedShown(Answered):
+    id: str
+    state: Literal["stopped"]
+
+
+class ColumnShown(Answered):
+    name: str
+    type: str
+    unit: str
+    meaning: str
+    nullable: bool
+
+
+class TableShown(Answered):
+    name: str
+    meaning: str
+    key: list[str]
+    partitioned_by: list[str]
+    columns: list[ColumnShown]
+
+
+class Schema(Answered):
+    tables: list[TableShown]
 
 
 @lru_cache(maxsize=1)
@@ -43,48 +110,64 @@ def desk() -> SqlDesk:
     return SqlDesk()
 
 
-def run_statement(request: Request) -> Response:
-    """Answer a statement; what was asked goes on the audit record with how it ended."""
-    no_others(request, "format")
-    form = choice_of(request, "format", ("json", "csv"))
-    with context.pool().connection() as conn:
-        user = user_with(conn, request, Role.ANALYST, "sql")
+@operation(
+    Role.ANALYST,
+    "run a statement",
+    action="sql",
+    parameters=SqlQuery,
+    body=SqlRequest,
+    answers={200: (SqlAnswer, _CSV)},
+    refuses={
+        409: "the statement was stopped",
+        422: "the statement was run and gave no answer",
+        429: "too many statements of the user run",
+        501: "this deployment has no SQL engine",
+    },
+    answer_bytes=2 * ANSWER_BYTES,
+    holds_connection=False,
+)
+def run_statement(call: Call) -> Response:
+    """Run a statement over the lake, read-only; what was asked goes on the audit record with how it ended."""
     if find_spec("duckdb") is None:
-        return answer({"code": "not_here", "message": _NOT_HERE}, 501)
-    question, name = _question(document(request.raw_body), form)
+        raise NotHere(_NOT_HERE)
+    asked: SqlRequest = call.body
+    question = _question(asked, call.parameters.format)
     outcome = "failed"
-    detail: dict[str, Any] = {"statement": question.statement[:_AUDITED_CHARACTERS], "at": question.at}
+    detail: dict[str, Any] = {"statement": asked.statement[:_AUDITED_CHARACTERS], "at": asked.at}
     try:
-        chosen = context.settings()
-        lake = {"url": chosen.lake_location, "options": chosen.s3_options}
-        found = desk().run(user.name, name, Statement(question, lake))
+        found = desk().run(call.user.name, asked.id, Statement(question, _lake()))
         outcome, detail = "done", {**detail, "rows": found.rows, "seconds": found.seconds}
-    except TooManyStatements as error:
-        outcome = "refused"
-        code, status = ("too_many_statements", 429) if error.is_own else ("full", 503)
-        return answer({"code": code, "message": str(error)}, status, {"Retry-After": _RETRY_AFTER_S})
     except LakehouseError as error:
-        outcome = "refused" if isinstance(error, BadInput) else "stopped" if isinstance(error, SqlStopped) else "failed"
+        outcome = _OUTCOME.get(type(error), "refused" if isinstance(error, BadInput) else "failed")
         detail["message"] = str(error)[:_AUDITED_CHARACTERS]
         raise
     finally:
-        with context.pool().connection() as conn:
-            audit.record(conn, user, "sql", name, detail, outcome, address_of(request))
+        with context.api_pool().connection() as conn:
+            replace(call, connection=conn).audit(asked.id, detail, outcome)
             counters.add(conn, {("sql_statements", outcome): 1})
-    return _answered(found, form)
+    return _answered(found, call.parameters.format)
 
 
-def stop_statement(request: Request, name: str) -> Response:
+@operation(
+    Role.ANALYST,
+    "stop a statement",
+    action="sql stop",
+    path={"statement_id": "What the statement was run with as `id`"},
+    answers={200: SqlStoppedShown},
+    refuses={404: "no such statement of the user runs"},
+    holds_connection=False,
+)
+def stop_statement(call: Call) -> object:
     """Stop a statement of who asks."""
-    with context.pool().connection() as conn:
-        user = user_with(conn, request, Role.ANALYST, "sql stop")
-    if not desk().stop(user.name, name):
-        raise NotFound(f"no statement of {user.name} with the id {name[:_ID_CHARACTERS]} runs")
-    return answer({"id": name, "state": "stopped"})
+    name = call.path["statement_id"]
+    if not desk().stop(call.user.name, name):
+        raise NotFound(f"no statement of {call.user.name} with the id {name[:_ID_CHARACTERS]} runs")
+    return {"id": name, "state": "stopped"}
 
 
-def read_schema() -> Response:
-    """Answer with the names that a statement may use: tables, their columns, types, units and meanings."""
+@operation(Role.VIEWER, "read what a statement may name", answers={200: Schema}, holds_connection=False)
+def read_schema(call: Call) -> object:
+    """Return the tables that a statement may name, their columns, types, units and meanings."""
     tables = [
         {
             "name": view.name,
@@ -95,30 +178,19 @@ def read_schema() -> Response:
         }
         for view in VIEWS
     ]
-    return answer({"tables": tables})
+    return {"tables": tables}
 
 
-def _question(given: dict[str, Any], form: Any) -> tuple[Question, str]:
-    for field in given:
-        if field not in _FIELDS:
-            raise BadInput(f"there is no field {field[:40]!r}: the fields are {', '.join(_FIELDS)}")
-    statement, at, name = given.get("statement"), given.get("at"), given.get("id", uuid.uuid4().hex)
-    if not isinstance(statement, str):
-        raise BadInput('statement is missing: the body must be {"statement": "SELECT ..."}')
-    if at is not None and not (isinstance(at, str) and is_text(at)):
-        raise BadInput('at must be a text: a version such as "12" or a time such as "2026-03-05T18:00" (UTC)')
-    if not isinstance(name, str) or not (0 < len(name) <= _ID_CHARACTERS) or not name.replace("-", "").isalnum():
-        raise BadInput(f"id must be 1 to {_ID_CHARACTERS} letters, digits and hyphens")
-    limit = _whole(given, "limit", DEFAULT_ROWS, MAX_ROWS)
-    timeout_s = _whole(given, "timeout", int(TIMEOUT_S), int(TIMEOUT_S))
-    return Question(statement, at or None, limit, timeout_s, form, ANSWER_BYTES), name
+_OUTCOME: dict[type[LakehouseError], str] = {TooManyStatements: "refused", SqlStopped: "stopped"}
 
 
-def _whole(given: dict[str, Any], field: str, default: int, most: int) -> int:
-    found = given.get(field, default)
-    if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= most:
-        raise BadInput(f"{field} must be a whole number from 1 to {most:,}")
-    return found
+def _question(asked: SqlRequest, form: Literal["json", "csv"]) -> Question:
+    return Question(asked.statement, asked.at or None, asked.limit, asked.timeout, form, ANSWER_BYTES)
+
+
+def _lake() -> dict[str, Any]:
+    chosen = context.settings()
+    return {"url": chosen.lake_location, "options": chosen.s3_options}
 
 
 def _answered(found: Answer, form: str) -> Response:
@@ -126,7 +198,7 @@ def _answered(found: Answer, form: str) -> Response:
     if found.reached:
         headers["X-Limit-Reached"] = found.reached
     if form == "csv":
-        headers |= {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": 'attachment; filename="sql.csv"'}
+        headers |= {"Content-Type": _CSV.content_type, "Content-Disposition": 'attachment; filename="sql.csv"'}
     else:
         headers["Content-Type"] = "application/json"
     return Response(found.body.decode(), headers=headers)

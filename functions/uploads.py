@@ -3,73 +3,112 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Annotated, Literal
 
-from chalice.app import Request, Response
-from psycopg import Connection
+from pydantic import Field
 
 from functions import context
-from functions.answers import answer, document
-from functions.requests import address_of, choice_of, integer_of, is_text, no_others, text_of
-from lakehouse.access import audit
-from lakehouse.access.roles import User
+from functions.models import Answered, Body, Parameters, Text, Whole
+from functions.operation import Call, operation
+from lakehouse.access.roles import Role
 from lakehouse.bronze import uploads
 from lakehouse.bronze.upload_file import upload_key
 from lakehouse.bronze.window import Series
 from lakehouse.jobs.events import file_uploaded, object_landed
 from lakehouse.market.errors import BadInput
 
+
+class UploadQuery(Parameters):
+    """What the file is of; end-of-day rows (`history`) say themselves what they are of."""
+
+    family: Literal["candles", "history"] = "candles"
+    engine: str = "stock"
+    market: str = "shares"
+    board: Annotated[str | None, Field(examples=["TQBR"])] = None
+    secid: Annotated[str | None, Field(examples=["SBER"])] = None
+    timeframe: Annotated[str | None, Field(examples=["1d"])] = None
+    name: Annotated[str, Field(description="The file's name", examples=["page.json"])]
+
+
+class UploadsQuery(Parameters):
+    limit: Annotated[Whole, Field(ge=1, le=500)] = 50
+
+
+class UploadMade(Answered):
+    upload_key: str
+    state: Annotated[str, Field(description="imported or refused")]
+    error: str
+    object_key: str | None
+    rows: int
+    uploaded_by: str
+    seen_at: dt.datetime
+    accepted_by: str
+    merged_at: dt.datetime | None
+    published_at: dt.datetime | None
+
+
+class UploadShown(UploadMade):
+    fate: Annotated[str, Field(description="What became of it, in words")]
+
+
+class Uploads(Answered):
+    uploads: list[UploadShown]
+
+
+class Acceptance(Body):
+    upload_key: Annotated[Text, Field(examples=["uploads/candles/stock/shares/TQBR/SBER/1d/page.json"])]
+
+
+class Accepted(Answered):
+    object_key: str
+
+
 # API Gateway hands on as text what is not application/octet-stream: the exchange's CSV is windows-1251. JSON is sent as
 # that too: Chalice does not deploy a path that takes both.
-CONTENT_TYPES = ["application/octet-stream"]
-_FIELDS = ("family", "engine", "market", "board", "secid", "timeframe", "name")
+@operation(
+    Role.ADMIN,
+    "upload a page of the exchange",
+    action="upload",
+    parameters=UploadQuery,
+    body=bytes,
+    content_type="application/octet-stream",
+    answers={201: UploadMade},
+)
+def take_upload(call: Call) -> object:
+    """Put a saved page, JSON or CSV, under the key that its parameters name, and import it; or store nothing."""
+    key = upload_key(_series(call.parameters), call.parameters.name)
+    found = uploads.submit(call.conn, context.store(), key, call.body, call.user.name)
+    file_uploaded(call.conn, context.store(), key)
+    call.audit(key, {"rows": found.rows}, found.state)
+    return found
 
 
-def take_upload(conn: Connection[Any], request: Request, user: User) -> Response:
-    """
-    Put the request's body under the key that its parameters name, and import it: 201 and the upload.
-
-    Raises:
-        BadInput: if it is no page of the series named; nothing is stored.
-    """
-    no_others(request, *_FIELDS)
-    key = upload_key(_series(request), text_of(request, "name"))
-    found = uploads.submit(conn, context.store(), key, _bytes(request.raw_body), user.name)
-    file_uploaded(conn, context.store(), key)
-    audit.record(conn, user, "upload", key, {"rows": found.rows}, found.state, address_of(request))
-    return answer(found, 201)
+@operation(Role.ADMIN, "list uploads", parameters=UploadsQuery, answers={200: Uploads})
+def list_uploads(call: Call) -> object:
+    """Return the uploads that were looked at last."""
+    found = uploads.uploads(call.conn, call.parameters.limit)
+    return {"uploads": [{**vars(each), "fate": each.fate} for each in found]}
 
 
-def list_uploads(conn: Connection[Any], request: Request) -> Response:
-    """Return the uploads that were looked at last: ``{"uploads": [...]}``."""
-    no_others(request, "limit")
-    found = uploads.uploads(conn, integer_of(request, "limit", 50, 1, 500))
-    return answer({"uploads": [{**vars(each), "fate": each.fate} for each in found]})
-
-
-def accept_upload(conn: Connection[Any], request: Request, user: User) -> Response:
-    """Let the rows of the upload named in ``{"upload_key"}`` revise what is there: 202 and the object's key."""
-    body = document(request.raw_body)
-    key = body.get("upload_key")
-    if not isinstance(key, str) or len(body) > 1 or not is_text(key):
-        raise BadInput('the body must be {"upload_key": "uploads/..."}')
+@operation(Role.ADMIN, "accept an upload", action="accept upload", body=Acceptance, answers={202: Accepted})
+def accept_upload(call: Call) -> object:
+    """Let the rows of an upload revise what is there."""
+    key = call.body.upload_key
     is_real = context.settings().source == "exchange"
     now = dt.datetime.now(dt.UTC) if is_real else None
-    object_key = uploads.accept(conn, context.store(), key, user.name, now)
-    object_landed(conn, context.store(), object_key)
-    audit.record(conn, user, "accept upload", key, {"object_key": object_key}, "accepted", address_of(request))
-    return answer({"object_key": object_key}, 202)
+    object_key = uploads.accept(call.conn, context.store(), key, call.user.name, now)
+    object_landed(call.conn, context.store(), object_key)
+    call.audit(key, {"object_key": object_key}, "accepted")
+    return {"object_key": object_key}
 
 
-def _series(request: Request) -> Series:
-    family = choice_of(request, "family", ("candles", "history"))
-    place = (text_of(request, "engine", "stock"), text_of(request, "market", "shares"))
-    if family == "history":
-        if told := [name for name in ("board", "secid", "timeframe") if text_of(request, name, "")]:
-            raise BadInput(f"end-of-day rows say themselves what they are of: leave out {', '.join(told)}")
-        return Series(family, *place)
-    return Series(family, *place, *(text_of(request, name) for name in ("board", "secid", "timeframe")))
-
-
-def _bytes(body: bytes | str) -> bytes:
-    return body.encode() if isinstance(body, str) else body
+def _series(asked: UploadQuery) -> Series:
+    place = (asked.engine, asked.market)
+    told = {"board": asked.board, "secid": asked.secid, "timeframe": asked.timeframe}
+    if asked.family == "history":
+        if said := [name for name, value in told.items() if value]:
+            raise BadInput(f"end-of-day rows say themselves what they are of: leave out {', '.join(said)}")
+        return Series(asked.family, *place)
+    if missing := [name for name, value in told.items() if not value]:
+        raise BadInput(f"candles are of a board, a secid and a timeframe: add {', '.join(missing)}")
+    return Series(asked.family, *place, *(value or "" for value in told.values()))

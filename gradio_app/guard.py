@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from functions.problems import CONTENT_TYPE, KIND_BY_CODE
 from gradio_app.session import Pool, user_of
 from lakehouse.access.roles import NotAllowed, Role, require
 from lakehouse.logs import asked_by
@@ -93,4 +94,5 @@ def _login_first(request: Request) -> Response:
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/login?next={quote(target)}", status_code=303)
-    return JSONResponse({"code": "NotLoggedIn", "message": "log in first"}, status_code=401)
+    document = KIND_BY_CODE["not_logged_in"].document("log in first")
+    return JSONResponse(document, status_code=401, media_type=CONTENT_TYPE, headers={"WWW-Authenticate": "Bearer"})

@@ -39,7 +39,7 @@ async function messageOf(answer) {
   const text = await answer.text();
   try {
     const document = JSON.parse(text);
-    return document.message ?? document.Message ?? text;
+    return document.detail ?? text;
   } catch {
     return text.slice(0, 300) || answer.statusText;
   }

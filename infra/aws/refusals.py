@@ -17,33 +17,37 @@ from typing import Any
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 
+from functions.problems import CONTENT_TYPE, KIND_BY_CODE
 from infra.aws.deployment import NotDeployable, read_config
 from infra.aws.package import PROJECT
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """An answer of the gateway's own; without a status it keeps its own one, without a message its own words."""
+    """An answer of the gateway's own; without a detail it keeps its own words, without a status its own."""
 
     code: str
-    message: str = ""
-    status: int | None = None
+    detail: str = ""
+
+    @property
+    def status(self) -> int | None:
+        return KIND_BY_CODE[self.code].status
 
     @property
     def template(self) -> str:
-        message = json.dumps(self.message) if self.message else "$context.error.messageString"
-        return f'{{"code": {json.dumps(self.code)}, "message": {message}}}'
+        document = json.dumps(KIND_BY_CODE[self.code].document(self.detail))
+        return document if self.detail else document.replace('"detail": ""', '"detail": $context.error.messageString')
 
 
 _AGAIN = "try again in some seconds"
 REFUSALS: Mapping[str, Refusal] = {
     # So it calls a path that no route has, and a method that a path does not take
     "MISSING_AUTHENTICATION_TOKEN": Refusal(
-        "not_found", "there is no such path under /v1, or it does not take this method", 404
+        "not_found", "there is no such path under /v1, or it does not take this method"
     ),
-    "REQUEST_TOO_LARGE": Refusal("too_large", "the body is larger than 1 MiB", 413),
-    "THROTTLED": Refusal("too_many_requests", f"too many requests at a time: {_AGAIN}", 429),
-    "INTEGRATION_TIMEOUT": Refusal("unavailable", f"the request took longer than 29 s: ask for less, or {_AGAIN}", 504),
+    "REQUEST_TOO_LARGE": Refusal("too_large", "the body is larger than 1 MiB"),
+    "THROTTLED": Refusal("too_many_requests", f"too many requests at a time: {_AGAIN}"),
+    "INTEGRATION_TIMEOUT": Refusal("too_slow", f"the request took longer than 29 s: ask for less, or {_AGAIN}"),
     "DEFAULT_4XX": Refusal("refused"),
     "DEFAULT_5XX": Refusal("internal", f"the platform failed at this request: {_AGAIN}"),
 }
@@ -79,8 +83,12 @@ def put_refusals(client: Any, api_id: str) -> None:
     """Set the answers of the API, and deploy it anew, so that they count."""
     for kind, refusal in REFUSALS.items():
         status = {"statusCode": str(refusal.status)} if refusal.status else {}
+        # The type of a template says for which Accept it is; this is what a request gets that accepts anything
         templates = {"application/json": refusal.template}
-        client.put_gateway_response(restApiId=api_id, responseType=kind, responseTemplates=templates, **status)
+        headers = {"gatewayresponse.header.Content-Type": f"'{CONTENT_TYPE}'"}
+        client.put_gateway_response(
+            restApiId=api_id, responseType=kind, responseParameters=headers, responseTemplates=templates, **status
+        )
     client.create_deployment(restApiId=api_id, stageName=read_config()["api_gateway_stage"])
 
 

@@ -42,8 +42,16 @@ class Api:
             with urllib.request.urlopen(request, timeout=60, context=self.trusted) as answer:
                 parsed: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
-            raise LakehouseError(f"{path} answered {error.code}: {error.read().decode(errors='replace')}") from error
+            raise LakehouseError(f"{path} answered {error.code}: {_detail(error.read())}") from error
         return parsed
+
+
+def _detail(body: bytes) -> str:
+    """Return what a problem says (RFC 9457); of another answer all of it."""
+    try:
+        return str(json.loads(body)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace")
 
 
 def minted_token(conn: Connection[Any]) -> str:

@@ -19,18 +19,21 @@ def connect(dsn: str, role: Role | None = None, autocommit: bool = True) -> Conn
     return conn
 
 
-def pool(dsn: str, role: Role | None = None, min_size: int = 1, max_size: int = 10) -> ConnectionPool[Connection[Any]]:
+def pool(
+    dsn: str, role: Role | None = None, min_size: int = 1, max_size: int = 10, statement_s: float = 0
+) -> ConnectionPool[Connection[Any]]:
     """
     Open a pool of such connections; each is checked before it is lent, so a restarted server is survived.
 
-    While the server is away whoever wants one gets psycopg_pool.PoolTimeout.
+    A statement that takes longer than *statement_s* seconds is ended (0: none is). While the server is away whoever
+    wants a connection gets psycopg_pool.PoolTimeout.
     """
     return ConnectionPool(
         dsn,
         min_size=min_size,
         max_size=max_size,
         kwargs={"autocommit": True, "connect_timeout": 10, "application_name": "lakehouse"},
-        configure=lambda conn: _configure(conn, role),
+        configure=lambda conn: _configure(conn, role, statement_s),
         check=ConnectionPool.check_connection,
         timeout=5,
         reconnect_timeout=5,  # the pool looks for the server ever more seldom; it gives up soon, and is asked anew
@@ -38,7 +41,9 @@ def pool(dsn: str, role: Role | None = None, min_size: int = 1, max_size: int = 
     )
 
 
-def _configure(conn: Connection[Any], role: Role | None) -> None:
+def _configure(conn: Connection[Any], role: Role | None, statement_s: float = 0) -> None:
     conn.execute("SET TIME ZONE 'UTC'")
+    if statement_s:
+        conn.execute("SELECT set_config('statement_timeout', %s, false)", (f"{round(statement_s * 1000)}ms",))
     if role:
         conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -20,14 +19,13 @@ from pydantic import (
 )
 
 from lakehouse.market.errors import BadInput
+from lakehouse.market.faults import printable, short, told
 from lakehouse.market.instrument import parse_listing
 from lakehouse.market.timeframe import Timeframe
 
 FIRST_DATE = dt.date(1990, 1, 1)
 LAST_DATE = dt.date(2999, 12, 31)
 MAX_INSTRUMENTS = 1000
-# Of a request with many faults the first are told: nobody reads ten thousand
-_FAULTS_TOLD = 5
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -57,7 +55,7 @@ def parse_date(value: object) -> dt.date | None:
             return dt.date.fromisoformat(value)
         except ValueError:
             raise ValueError(f"there is no day {value}") from None
-    raise ValueError(f"{_short(value)} is not a date: write YYYY-MM-DD")
+    raise ValueError(f"{short(value)} is not a date: write YYYY-MM-DD")
 
 
 def _few_enough(value: object) -> object:
@@ -124,55 +122,13 @@ class IngestRequest(BaseModel):
         try:
             return cls.model_validate(document)
         except ValidationError as error:
-            raise BadInput(_told(error.errors(include_url=False, include_context=False))) from None
+            raise BadInput(told(error, _FIELDS)) from None
 
     @classmethod
     def _of_what_is_held(cls, document: Mapping[str, object]) -> IngestRequest:
         if others := [str(name) for name, value in document.items() if name != "held" and value]:
-            raise BadInput(f"held: stands for all that is held: leave out {', '.join(map(_printable, others))}")
+            raise BadInput(f"held: stands for all that is held: leave out {', '.join(map(printable, others))}")
         return cls.model_construct(instruments=[], timeframes=[], held=True)
-
-
-def _told(faults: Sequence[Any]) -> str:
-    told = [f"{_place(fault['loc'])}: {_sentence(fault)}" for fault in faults[:_FAULTS_TOLD]]
-    if len(faults) > _FAULTS_TOLD:
-        counts = Counter(str(fault["loc"][0]) for fault in faults[_FAULTS_TOLD:] if fault["loc"])
-        told.append("and " + ", ".join(f"{count:,} more in {_short(name)}" for name, count in counts.items()))
-    return "; ".join(told)
-
-
-def _place(loc: Sequence[Any]) -> str:
-    return ".".join(str(part) if isinstance(part, int) else _printable(str(part)) for part in loc) or "request"
-
-
-def _sentence(fault: Any) -> str:
-    match fault["type"]:
-        case "missing":
-            return "is missing"
-        case "extra_forbidden":
-            return f"there is no such field; the fields are {', '.join(_FIELDS)}"
-        case "too_short":
-            return "is empty: name at least one"
-        case "list_type":
-            return f"must be a list, was {_short(fault['input'])}"
-        case "string_type":
-            return f"must be a text, was {_short(fault['input'])}"
-        case "string_unicode":
-            return "holds a text that is not Unicode"
-        case "bool_type":
-            return f"must be true or false, was {_short(fault['input'])}"
-        case "model_type" | "model_attributes_type":
-            return f"must be an object with the fields {', '.join(_FIELDS)}, was {_short(fault['input'])}"
-    return str(fault["msg"]).removeprefix("Value error, ")
-
-
-def _short(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 40 else f"{shown[:36]}..."
-
-
-def _printable(text: str) -> str:
-    return text[:40] if text.isprintable() else _short(text)
 
 
 _FIELDS = tuple(field.alias or name for name, field in IngestRequest.model_fields.items())

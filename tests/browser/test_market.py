@@ -187,7 +187,7 @@ def test_data_published_meanwhile_makes_the_page_read_again(log_in: Callable[...
         nonlocal refused
         refused += 1
         if refused == 3:
-            route.fulfill(status=409, json={"code": "Moved", "message": "start again"})
+            route.fulfill(status=409, json={"code": "data_moved", "detail": "start again"})
         else:
             route.continue_()
 
@@ -205,7 +205,7 @@ def test_an_error_is_shown_in_the_page_and_can_be_tried_again(log_in: Callable[.
     """A failing function leaves no half-drawn chart but its message and a button."""
     page = log_in(path="/?secid=SBER&timeframe=1d")
     page.wait_for_function(DRAWN)
-    page.route("**/api/v1/candles*", lambda route: route.fulfill(status=500, json={"message": "the disk is full"}))
+    page.route("**/api/v1/candles*", lambda route: route.fulfill(status=500, json={"detail": "the disk is full"}))
     page.click("button:text-is('6M')")
     page.wait_for_selector("#lh-note:has-text('the disk is full')")
     assert page.evaluate("lakehouseChart.candles") == []

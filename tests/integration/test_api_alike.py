@@ -177,7 +177,7 @@ def test_sql_is_answered_at_home_only(embedded: Api, on_aws: Api) -> None:
     asked = post("/v1/sql", {"statement": "SELECT 1 AS one"}, 200, "analyst")
     status, said = on_aws.ask(asked.request)
     assert (status, json.loads(said)["code"]) == (501, "not_here")
-    assert "/api/v1/sql" in json.loads(said)["message"]
+    assert "/api/v1/sql" in json.loads(said)["detail"]
     assert embedded.ask(asked.request)[0] == 200
     refused = post("/v1/sql", {"statement": "SELECT 1"}, 403, "viewer")
     assert on_aws.ask(post("/v1/sql", {"statement": "SELECT 1"}, 401, "").request)[0] == 401

@@ -231,7 +231,7 @@ def test_health_is_degraded_while_the_database_is_away(town: Town) -> None:
         town.take_away(is_killed=True)
         status, said = get(port, "health")
         assert (status, said["status"], said["code"]) == (503, "degraded", "unavailable")
-        assert said["message"].startswith("the database is away: connection failed")
+        assert said["detail"].startswith("the database is away: connection failed")
         assert get(port, "jobs")[0] == 503
         town.server.start()
         until(lambda: get(port, "health")[0] == 200, "health", seconds=20)

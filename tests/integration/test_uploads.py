@@ -159,7 +159,7 @@ def test_an_admin_uploads_over_http_sees_it_and_accepts_it(api: Api) -> None:
     assert ask(api, "POST", POST.format(secid="SBER", kind="json"), PAGE)[0] == 201
     other = candles_json([candle("2012-03-02 00:00:00")])
     status, said = ask(api, "POST", POST.format(secid="SBER", kind="json"), other)
-    assert (status, "there is another file of this name; give this one another name" in said["message"]) == (400, True)
+    assert (status, "there is another file of this name; give this one another name" in said["detail"]) == (400, True)
     assert api.stored() == stored
     listed = ask(api, "GET", "/v1/uploads?limit=10")[1]["uploads"]
     assert [each["upload_key"].split("/")[5] for each in listed] == ["GAZP", "SBER"]

@@ -23,9 +23,13 @@ def test_a_database_that_is_away_is_no_fault_of_the_request(error: Exception) ->
 
     answered = view()
     assert (answered.status_code, answered.headers["Retry-After"]) == (503, "5")
+    assert answered.headers["Content-Type"] == "application/problem+json"
     assert json.loads(answered.body) == {
+        "type": "urn:problem-type:lakehouse:unavailable",
+        "title": "Something behind the platform is away",
+        "status": 503,
+        "detail": "the database does not answer: try again in some seconds; if it stays so, start the platform anew",
         "code": "unavailable",
-        "message": "the database does not answer: try again in some seconds; if it stays so, start the platform anew",
     }
 
 
