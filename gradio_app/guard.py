@@ -2,45 +2,59 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import psycopg
+import structlog
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.problems import CONTENT_TYPE, KIND_BY_CODE
+from gradio_app.headers import headers_for, is_cacheable
 from gradio_app.session import Pool, user_of
 from lakehouse.access.roles import NotAllowed, Role, require
 from lakehouse.logs import asked_by
 
-# Files of packages and of ours that hold nothing about anyone; the functions check for themselves.
-_OPEN = ("/api/", "/metrics", "/static/", "/assets/", "/login", "/favicon.ico", "/theme.css", "/manifest.json")
-_AWAY = "the database does not answer: try again in some seconds; /api/v1/health says why"
-_CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+log = structlog.get_logger()
 
-# Inline scripts and `new Function` are Gradio's. The rest says: nothing from elsewhere, nothing to elsewhere.
-_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'self'; object-src 'none'"
+# Files of packages and of ours that hold nothing about anyone; the functions and the metrics check for themselves.
+_OPEN_FOLDERS = ("/api/", "/static/", "/assets/")
+_OPEN = frozenset({"/login", "/metrics", "/favicon.ico", "/theme.css", "/manifest.json"})
+# What pages ask of Gradio and of us. The rest of Gradio (uploads, files, proxy, streams, monitoring, runs by name) is
+# not there: what nobody uses needs no protection.
+_ASKED_BY_PAGES = frozenset(
+    {
+        "/session",
+        "/logout",
+        "/config",
+        "/gradio_api/info",
+        "/gradio_api/queue/join",
+        "/gradio_api/queue/data",
+        "/gradio_api/startup-events",
+        "/gradio_api/reset",
+        "/gradio_api/cancel",
+    }
 )
-_HEADERS = {
-    "content-security-policy": _POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-}
+_ASKED_FOLDERS = ("/gradio_api/heartbeat/",)
+_MAX_BODY_BYTES = 1 << 20  # of what pages send; the functions have limits of their own
+_AWAY = "the database does not answer: try again in some seconds; /api/v1/health says why"
+_FAILED = "the platform failed at this: try again; an admin finds why in logs/web.log under web.request_failed"
+_SAFE = frozenset({"GET", "HEAD"})
+_DEFAULT_PORT = {"http": ":80", "https": ":443"}
 
 
 class Guard:
     """
     ASGI middleware around the whole web process.
 
-    A changing request of another origin is refused (the cookie is SameSite=Lax, but other ports of this machine are
-    the same site). A page without a session leads to the login page, and anything else without one gets 401.
-    *role_by_page* are the pages that not everyone may open.
+    What a browser sends for a page of another origin is refused: other ports of this machine are the same site to the
+    cookie. A page without a session leads to the login page, and anything else without one gets 401. What is neither
+    a page nor asked by one is not there. *role_by_page* are all pages.
     """
 
     def __init__(self, app: ASGIApp, pool: Pool, role_by_page: Mapping[str, Role]) -> None:
@@ -50,24 +64,43 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for the application, or hand the request on."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})  # no page has one
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = await self._refusal(Request(scope))
+        request = Request(scope)
+        path, is_begun = request.url.path, False
+        nonce = secrets.token_urlsafe(16) if _page(path) in self.role_by_page else None
+        request.state.nonce = nonce
 
-        async def send_with_headers(message: dict[str, object]) -> None:
+        async def send_with_headers(message: Message) -> None:
+            nonlocal is_begun
             if message["type"] == "http.response.start":
-                headers = message["headers"]
-                headers.extend((name.encode(), value.encode()) for name, value in _HEADERS.items())  # type: ignore[attr-defined]
+                is_begun = True
+                headers = MutableHeaders(raw=message["headers"])
+                headers.update(headers_for(path, nonce, is_tls=request.url.scheme == "https"))
+                if not is_cacheable(path):
+                    headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        await (refusal or self.app)(scope, receive, send_with_headers)  # type: ignore[arg-type]
+        try:
+            refusal = await self._refusal(request)
+            await (refusal or self.app)(scope, receive, send_with_headers)
+        except Exception:
+            log.exception("web.request_failed", method=request.method, path=path)
+            if is_begun:
+                raise  # the server closes the connection
+            await PlainTextResponse(_FAILED, status_code=500)(scope, receive, send_with_headers)
 
     async def _refusal(self, request: Request) -> Response | None:
-        if request.method in _CHANGING and not is_same_origin(request):
+        if not is_own(request):
             return PlainTextResponse("refused: the request comes from another site", status_code=403)
         path = request.url.path
-        if path.startswith(_OPEN):
+        if not path.startswith("/api/") and not _has_small_body(request):
+            return PlainTextResponse("refused: the body is larger than 1 MiB, or does not say its length", 413)
+        if path.startswith(_OPEN_FOLDERS) or path in _OPEN:
             return None
         try:
             user = await run_in_threadpool(user_of, self.pool, request)
@@ -75,8 +108,10 @@ class Guard:
             return PlainTextResponse(_AWAY, status_code=503, headers={"Retry-After": "5"})
         if user is None:
             return _login_first(request)
+        if _page(path) not in self.role_by_page and path not in _ASKED_BY_PAGES and not path.startswith(_ASKED_FOLDERS):
+            return PlainTextResponse("there is no such page", status_code=404)
         try:
-            require(user, self.role_by_page.get(path.rstrip("/") or "/", Role.VIEWER))
+            require(user, self.role_by_page.get(_page(path), Role.VIEWER))
         except NotAllowed as error:
             return PlainTextResponse(str(error), status_code=403)
         request.state.user = user
@@ -84,10 +119,35 @@ class Guard:
         return None
 
 
-def is_same_origin(request: Request) -> bool:
-    """Whether a request comes from our own pages, or from a program (which sends no Origin)."""
+def is_own(request: Request) -> bool:
+    """
+    Whether a request comes from our own pages, from somebody who follows a link, or from a program.
+
+    Browsers say which in Sec-Fetch-Site and Origin, which no page can change; programs send neither. Browsers too old
+    for the first send the second wherever something may be changed. Behind a proxy, scheme and host are those that the
+    browser asked.
+    """
+    site = request.headers.get("sec-fetch-site", "none")
+    is_link = request.method in _SAFE and request.headers.get("sec-fetch-mode") == "navigate"
+    if site not in ("none", "same-origin") and not is_link:
+        return False
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    return origin is None or origin == _origin(request)
+
+
+def _origin(request: Request) -> str:
+    scheme, host = request.url.scheme, request.headers.get("host", "")
+    return f"{scheme}://{host.lower().removesuffix(_DEFAULT_PORT[scheme])}"
+
+
+def _has_small_body(request: Request) -> bool:
+    if "transfer-encoding" in request.headers:
+        return False
+    return int(request.headers.get("content-length") or 0) <= _MAX_BODY_BYTES
+
+
+def _page(path: str) -> str:
+    return path.rstrip("/") or "/"
 
 
 def _login_first(request: Request) -> Response:

@@ -30,8 +30,8 @@ def routes(pool: Pool) -> APIRouter:
     @router.post("/login", response_class=HTMLResponse)
     def log_in(
         request: Request,
-        name: str = Form(max_length=100),
-        password: str = Form(max_length=1000),
+        name: str = Form(""),
+        password: str = Form(""),
         next: str = Form("/"),
         lang: str = Form("en"),
     ) -> Response:

@@ -16,6 +16,7 @@ import uvicorn
 from a2wsgi import WSGIMiddleware
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse
+from starlette.middleware.cors import CORSMiddleware
 
 from functions.app import app as functions_app
 from functions.host import wsgi_app
@@ -25,6 +26,7 @@ from gradio_app import metrics as platform_metrics
 from gradio_app.guard import Guard
 from gradio_app.ingest import ingest
 from gradio_app.market import header, market
+from gradio_app.nonces import put_nonces
 from gradio_app.observing import HttpMetrics, Observed, naming
 from gradio_app.quality import quality
 from gradio_app.sandbox import sandbox
@@ -77,9 +79,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(platform_metrics.routes(settings, pool, metrics))
     functions: Any = WSGIMiddleware(wsgi_app(functions_app), workers=16)  # type: ignore[arg-type]  # its own protocols
     app.mount("/api", functions)
+    app.add_middleware(CORSMiddleware)  # no other origin may ask; Gradio's own would let other ports of this machine
     app.add_middleware(Guard, pool=pool, role_by_page=ROLE_BY_PAGE)
     app.add_middleware(Forwarded, settings=settings)  # the last added is asked first
     app.add_middleware(Observed, metrics=HttpMetrics(metrics), operation_of=naming(functions_app, ROLE_BY_PAGE))
+    put_nonces()
     # Gradio warns that several pages exclude server-side rendering, even where that is off.
     warnings.filterwarnings("ignore", message="SSR mode is not supported", category=UserWarning)
     gr.mount_gradio_app(
@@ -92,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
         ssr_mode=False,
         mcp_server=False,
         enable_monitoring=False,
+        show_error=False,  # what a callback did not foresee may name what is nobody's business; gr.Error is shown
         max_file_size="1kb",  # no page takes files
         theme=theme(),
         head=HEAD,
@@ -167,6 +172,8 @@ def main() -> int:
         log_level=settings.log_level,
         log_config=None,  # as our own lines
         access_log=False,  # observing.py has the line, with who asked and what
+        server_header=False,
+        ws="none",
         timeout_graceful_shutdown=1,  # open pages hold a stream that never ends by itself
     )
     return 0

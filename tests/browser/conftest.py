@@ -57,12 +57,17 @@ def browser(chromium_path: Path) -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser, platform: Platform) -> Iterator[BrowserContext]:
-    """A browser nobody has logged in with; it fails the test when a page asks another server for anything."""
+    """
+    A browser nobody has logged in with.
+
+    It fails the test when a page asks another server for anything, or for what its own policy forbids.
+    """
     context = browser.new_context(viewport={"width": 1440, "height": 860}, base_url=platform.url, locale="en-GB")
     foreign: list[str] = []
     errors: list[str] = []
     context.on("request", lambda request: foreign.append(request.url) if not is_ours(request.url, platform) else None)
     context.on("weberror", lambda error: errors.append(str(error.error)))
+    context.on("console", lambda said: errors.append(said.text) if "Content Security Policy" in said.text else None)
     yield context
     context.close()
     assert foreign == []

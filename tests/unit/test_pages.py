@@ -7,9 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from starlette.requests import Request
 
-from gradio_app.guard import is_same_origin
 from gradio_app.jobs_table import details, duration, jobs, message
 from gradio_app.login import local_path
 from gradio_app.quality_table import quarantine, volumes
@@ -74,16 +72,6 @@ WINDOW = JobWindow(
 def test_only_paths_of_ours_are_gone_to(target: str, path: str) -> None:
     """Another site, in whatever spelling, becomes the first page."""
     assert local_path(target) == path
-
-
-@pytest.mark.parametrize(
-    ("origin", "is_ours"),
-    [(None, True), ("http://127.0.0.1:8000", True), ("http://127.0.0.1:8001", False), ("null", False)],
-)
-def test_a_request_of_another_origin_is_known(origin: str | None, is_ours: bool) -> None:
-    """Another port of the same machine is another origin; a program that sends none is not."""
-    headers = [(b"host", b"127.0.0.1:8000"), *([(b"origin", origin.encode())] if origin else [])]
-    assert is_same_origin(Request({"type": "http", "method": "POST", "headers": headers})) is is_ours
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(7.6, "8 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])
