@@ -7,6 +7,7 @@ import sys
 import click
 import psycopg
 
+from lakehouse.cli.backup import backup, restore_
 from lakehouse.cli.demo import demo
 from lakehouse.cli.jobs import ingest, jobs
 from lakehouse.cli.platform import rebuild, simulator, up
@@ -43,6 +44,8 @@ COMMANDS = (
     rebuild,
     migrate,
     buckets,
+    backup,
+    restore_,
 )
 for command in COMMANDS:
     lakehouse.add_command(command)

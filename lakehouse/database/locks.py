@@ -7,16 +7,19 @@ lake.table_lock tells a holder whose connection was cut that somebody else has b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import Connection
 
 from lakehouse.database.connection import connect
-from lakehouse.market.errors import LakehouseError
+from lakehouse.market.errors import LakehouseError, NotNow
+
+_LOCK: LiteralString = "SELECT pg_advisory_lock(hashtextextended(%s, 0))"
+_FILES = "lakehouse files"
 
 
 class LockLost(LakehouseError):
@@ -47,10 +50,49 @@ class Generation:
 
 
 @contextmanager
+def no_writer(dsn: str, tables: Sequence[str], patience_s: float) -> Iterator[None]:
+    """
+    Keep writers from all of *tables* while the block runs, between two commits of each.
+
+    Take them in the order in which writers nest them: silver.quarantine behind the other tables of Silver.
+
+    Raises:
+        NotNow: if one of them is being written for longer than *patience_s*.
+    """
+    with connect(dsn) as conn:
+        conn.execute("SELECT set_config('lock_timeout', %s, false)", (f"{patience_s * 1000:.0f}",))
+        for table in tables:
+            try:
+                conn.execute(_LOCK, (_name(table),))
+            except psycopg.errors.LockNotAvailable as error:
+                raise NotNow(
+                    f"{table} has been written for longer than {patience_s:.0f} s: try again when that is done "
+                    "(lakehouse jobs)"
+                ) from error
+        yield
+
+
+@contextmanager
+def files_lock(dsn: str) -> Iterator[None]:
+    """Wait until nobody else copies or removes files of the tables, and let nobody begin to while the block runs."""
+    with connect(dsn) as conn:
+        conn.execute(_LOCK, (_FILES,))
+        yield
+
+
+@contextmanager
+def files_lock_if_free(dsn: str) -> Iterator[bool]:
+    """Hold the lock of `files_lock` while the block runs, and give whether it is held: somebody may have it."""
+    with connect(dsn) as conn:
+        row = conn.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (_FILES,)).fetchone()
+        yield bool(row and row[0])
+
+
+@contextmanager
 def table_lock(dsn: str, table: str, run_id: str) -> Iterator[Generation]:
     """Wait for the lock of *table* and hold it while the block runs; yields the generation to check before a commit."""
     with connect(dsn) as conn:
-        conn.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"lakehouse {table}",))
+        conn.execute(_LOCK, (_name(table),))
         row = conn.execute(
             """
             INSERT INTO lake.table_lock AS l (table_name, run_id, generation) VALUES (%s, %s, 1)
@@ -64,3 +106,7 @@ def table_lock(dsn: str, table: str, run_id: str) -> Iterator[Generation]:
             raise LockLost(f"{table}: its lock could not be written down")
         yield Generation(conn, table, run_id, row[0])
         # closing the connection lets the advisory lock go, in whatever way the block ended
+
+
+def _name(table: str) -> str:
+    return f"lakehouse {table}"

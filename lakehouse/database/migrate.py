@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,12 @@ class Migration:
 def read_migrations(folder: Path = FOLDER) -> list[Migration]:
     """Return the migrations in *folder* in the order of their numbers."""
     return [Migration(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("[0-9]*.sql"))]
+
+
+def unknown(applied: Mapping[str, str]) -> list[str]:
+    """Return the names of those migrations, of *applied* with their checksums, that are not of this version."""
+    known = {migration.name: migration.checksum for migration in read_migrations()}
+    return sorted(name for name, checksum in applied.items() if known.get(name) != checksum)
 
 
 def migrate(dsn: str, folder: Path = FOLDER) -> list[str]:

@@ -10,7 +10,7 @@ import structlog
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError
 
-from lakehouse.database.locks import table_lock
+from lakehouse.database.locks import files_lock_if_free, table_lock
 from lakehouse.engines.address import TableAddress
 from lakehouse.storage.store import open_store
 
@@ -18,6 +18,7 @@ log = structlog.get_logger()
 
 # So far back goes time travel, and a change feed may be unread
 KEPT = dt.timedelta(days=30)
+_BACKUP = "nothing was removed: a backup is being taken"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def care_for(
             compacted = (int(found["numFilesRemoved"]), int(found["numFilesAdded"]))
             generation.check()
             unread = unread_from if unread_from is not None and unread_from <= former else None
-            removed, left_out = _vacuum(address, unread, kept, ours)
+            with files_lock_if_free(dsn) as is_free:
+                removed, left_out = _vacuum(address, unread, kept, ours) if is_free else (0, _BACKUP)
         except CommitFailedError as error:
             log.warning("engines.care_left_out", table=name, error=str(error))
             return TableCare(former, address.open().version(), left_out=f"another writer came between: {error}")

@@ -49,13 +49,14 @@ def care(dsn: str, lake: Lake, run_id: str, kept: dt.timedelta = KEPT) -> CareRe
             address = lake.at(table)
             if not address.exists():
                 continue
-            progress = _progress_of(table, str(address.open().metadata().id))
+            table_id = str(address.open().metadata().id)
+            progress = _progress_of(table, table_id)
             report.tables[table.name] = care_for(
                 dsn,
                 address,
                 table.name,
                 run_id,
-                unread_from=_unread_from(conn, progress),
+                unread_from=_unread_from(conn, readers_of(table, table_id)),
                 record=partial(_move_on, conn, progress, run_id),
                 kept=kept,
             )
@@ -66,17 +67,20 @@ def care(dsn: str, lake: Lake, run_id: str, kept: dt.timedelta = KEPT) -> CareRe
     return report
 
 
+def readers_of(table: Table, table_id: str) -> list[str]:
+    """Return the names under which is recorded how far the changes of *table* were read."""
+    names = [f"gold < {table.name} {table_id}"]
+    return [*names, "serving.fact_candle"] if table is FACT_CANDLE else names
+
+
 def _progress_of(table: Table, table_id: str) -> list[str]:
     """Return the names under which is recorded how far *table* was written and read."""
-    names = [table.name, f"gold < {table.name} {table_id}"]
-    if table is FACT_CANDLE:
-        names.append("serving.fact_candle")
+    names = [table.name, *readers_of(table, table_id)]
     return [*names, "lake.quarantine"] if table is QUARANTINE else names
 
 
-def _unread_from(conn: Connection[Any], progress: list[str]) -> int | None:
+def _unread_from(conn: Connection[Any], readers: list[str]) -> int | None:
     """Return the first version that a reader of changes has not read; None if nobody reads any."""
-    readers = [name for name in progress if name.startswith(("gold < ", "serving."))]
     row = conn.execute("SELECT min(delta_version) FROM lake.progress WHERE table_name = ANY(%s)", (readers,)).fetchone()
     return None if row is None or row[0] is None else row[0] + 1
 

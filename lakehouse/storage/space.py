@@ -18,11 +18,11 @@ class DiskFull(LakehouseError):
     """Something could not be written because its disk is full; nothing half-written counts."""
 
     @classmethod
-    def of(cls, what: str, folder: Path) -> DiskFull:
-        """Return the error for *what* (a failed act, in words), naming the folder and what is free there."""
+    def of(cls, what: str, folder: Path, again: str = "lakehouse jobs retry --failed") -> DiskFull:
+        """Return the error for *what* (a failed act, in words): the folder, what is free there, and what to do then."""
         return cls(
             f"{what}: no space left in {folder} ({human_size(free_bytes(folder))} free); make room there, "
-            "then what failed is done again by: lakehouse jobs retry --failed"
+            f"then what failed is done again by: {again}"
         )
 
 

@@ -11,6 +11,8 @@ from lakehouse.storage.store import Store
 
 KEY = "source.json"
 Stamp = Mapping[str, Any]
+# Of what a restore has not finished: nothing starts on it
+UNFINISHED: Stamp = {"source": "unfinished restore"}
 
 
 def claim(store: Store, stamp: Stamp, setting: str) -> None:
@@ -36,12 +38,19 @@ def claim(store: Store, stamp: Stamp, setting: str) -> None:
 def read(store: Store) -> dict[str, Any]:
     """Return of which source the data in *store* are; raise BadInput if its stamp cannot be read."""
     try:
-        stamp: dict[str, Any] = json.loads(store.get(KEY))
+        return decoded(store.get(KEY), store.url)
     except (OSError, ValueError) as error:
         raise BadInput(
             f"cannot read {KEY} in {store.url}, which says of which source the data are ({error}): "
             'put {"source": "exchange"} or {"source": "simulator", "seed": 1} there, as it was before'
         ) from error
+
+
+def decoded(body: bytes, place: str) -> dict[str, Any]:
+    """Return the stamp of *body*, which lies in *place*; raise BadInput where a restore was cut short."""
+    stamp: dict[str, Any] = json.loads(body)
+    if stamp == UNFINISHED:
+        raise BadInput(f"{place} holds a restore that was cut short: empty it, then restore again")
     return stamp
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlparse
 
 import obstore
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta
 
 T = TypeVar("T")
+
+_PIECE = 8 << 20
+_AT_A_TIME = 1_000  # objects that S3 takes away by one request
 
 
 class ObjectTooLarge(LakehouseError):
@@ -108,6 +112,50 @@ class Store:
             return self._persist(read, f"read {key} of")
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{self.url} has no object {key}") from error
+
+    def read_into(self, key: str, file: IO[bytes]) -> None:
+        """Write the body of *key* over *file*, piece by piece; raise FileNotFoundError without one."""
+
+        def read() -> None:
+            file.seek(0)
+            file.truncate()
+            for piece in obstore.get(self._store, key).stream(_PIECE):
+                file.write(piece)
+
+        try:
+            self._persist(read, f"read {key} of")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{self.url} has no object {key}") from error
+
+    def put_file(self, key: str, file: IO[bytes]) -> None:
+        """
+        Write all of *file* under *key*, whatever was there: whole or not at all. For objects of any size.
+
+        Raises:
+            DiskFull: if a folder's disk is full; what was there is as it was.
+        """
+
+        def write() -> None:
+            file.seek(0)
+            obstore.put(self._store, key, file, mode="overwrite")
+
+        try:
+            self._persist(write, f"write {key} to")
+        except (OSError, BaseError) as error:
+            if self.folder is not None and is_full(error):
+                raise DiskFull.of(f"cannot write {key}", self.folder) from error
+            raise
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove the objects of *keys*; one that is not there is none."""
+        for first in range(0, len(keys), _AT_A_TIME):
+            part = keys[first : first + _AT_A_TIME]
+            with contextlib.suppress(FileNotFoundError):
+                self._persist(partial(obstore.delete, self._store, part), "remove objects of")
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Return the bytes of each object whose key begins with *prefix* (whole segments)."""
+        return {item["path"]: item["size"] for item in self._persist(lambda: self._items(prefix), f"list {prefix} of")}
 
     def mark(self, key: str) -> str:
         """Return what marks the content of *key*, which changes with it (ETag); raise FileNotFoundError without one."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from lakehouse.market.errors import BadInput
 from lakehouse.settings import Settings
+from lakehouse.storage.stamp import decoded
 
 Web = Literal["pages", "api", "none"]
 
@@ -54,13 +54,12 @@ def stamp_file(data: Path) -> Path:
 def read_stamp(data: Path) -> dict[str, Any]:
     """Return of which source the data in a folder are; raise BadInput if its stamp cannot be read."""
     try:
-        stamp: dict[str, Any] = json.loads(stamp_file(data).read_text(encoding="utf-8"))
+        return decoded(stamp_file(data).read_bytes(), str(data))
     except (OSError, ValueError) as error:
         raise BadInput(
             f"cannot read {stamp_file(data)}, which says of which source the data are ({error}): "
             'write {"source": "exchange"} or {"source": "simulator", "seed": 1} into it, as it was before'
         ) from error
-    return stamp
 
 
 def stamped_plan(settings: Settings, web: Web, fetches: bool) -> Plan:

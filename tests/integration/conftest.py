@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from infra.aws.package import make_package
 from infra.aws.third_party import python_version, third_party
 from infra.localstack.server import LocalStackServer
+from lakehouse.database.connection import connect
 from lakehouse.database.runner import EmbeddedPostgres
 from tests.deployed import Deployed, deploy
 from tests.killing import Calm, Chain, SlowExchange, copied_database, hashes, shown, slow_exchange
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+LANDED = Path(__file__).parent / "first_landed" / "database.sql"
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +44,19 @@ def calm(
         chain.merge(spark)
         chain.publish(spark)
         yield Calm(chain, hashes(chain.lake), shown(dsn))
+
+
+@pytest.fixture
+def landed(postgres: EmbeddedPostgres, dsn: str) -> Iterator[str]:
+    """Return the address of a database as the first schema that landed left it (the roles are the server's)."""
+    name = f"landed_{uuid.uuid4().hex}"
+    with connect(postgres.dsn) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        address = make_conninfo(postgres.dsn, dbname=name)
+        with psycopg.connect(address, autocommit=True) as filling:
+            filling.execute(LANDED.read_bytes())
+        yield address
+        conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
