@@ -81,7 +81,11 @@ def make_gold(lake: Lake, rows: int) -> None:
     """Write minutes of as many instruments as make up *rows*, in the partitions that Gold has."""
     per_instrument = MINUTES_A_DAY * DAYS
     count = -(-rows // per_instrument)
-    facts = pa.concat_tables([series(number, per_instrument) for number in range(count)]).slice(0, rows)
+    write_gold(lake, pa.concat_tables([minutes(number, per_instrument) for number in range(count)]).slice(0, rows))
+
+
+def write_gold(lake: Lake, facts: pa.Table) -> None:
+    """Write *facts*, and the instruments S000, S001 ... that they are of."""
     write(lake, FACT_CANDLE, facts)
     texts = {
         "engine": "stock",
@@ -91,7 +95,7 @@ def make_gold(lake: Lake, rows: int) -> None:
         "decimals": 2,
         "is_traded": True,
     }
-    names = [f"S{number:03}" for number in range(count)]
+    names = sorted(pc.unique(facts["secid"]).to_pylist())
     cards = [
         {"instrument_id": at + 1, "secid": name, "secids": name, "name": name, **texts} for at, name in enumerate(names)
     ]
@@ -107,15 +111,30 @@ def make_gold(lake: Lake, rows: int) -> None:
     write(lake, DIM_DATE, pa.Table.from_pylist([date | {"week_day": 1}], arrow_schema(DIM_DATE)))
 
 
-def series(number: int, rows: int) -> pa.Table:
-    rng = np.random.default_rng(number)
+def minutes(number: int, rows: int) -> pa.Table:
+    """Return minute candles of an instrument from 2024 on."""
     day, minute = np.divmod(np.arange(rows), MINUTES_A_DAY)
     dates = FIRST_DATE + day
     begin = dates.astype("datetime64[us]") + (minute * 60_000_000 + 4 * 3_600_000_000).astype("timedelta64[us]")
+    return _facts(number, "1m", dates, begin, dates.astype("datetime64[M]").astype(str))
+
+
+def days(number: int, years: int) -> pa.Table:
+    """Return daily candles of an instrument: *years* of weekdays up to the end of 2024."""
+    last = np.datetime64("2025-01-01", "D")
+    dates = np.arange(last - np.timedelta64(365 * years, "D"), last)
+    dates = dates[np.is_busday(dates)]
+    begin = dates.astype("datetime64[us]") - np.timedelta64(3, "h")
+    return _facts(number, "1d", dates, begin, np.full(len(dates), "all"))
+
+
+def _facts(number: int, timeframe: str, dates: Any, begin: Any, bucket: Any) -> pa.Table:
+    rows = len(dates)
+    rng = np.random.default_rng(number)
     price = np.round(100 + np.cumsum(rng.normal(0, 0.01, rows)), 2)
     columns = {
         "instrument_id": pa.repeat(number + 1, rows),
-        "timeframe": pa.repeat("1m", rows),
+        "timeframe": pa.repeat(timeframe, rows),
         "begin_at": pa.array(begin).cast(pa.timestamp("us", "UTC")),
         "trade_date": pa.array(dates),
         "secid": pa.repeat(f"S{number:03}", rows),
@@ -126,7 +145,7 @@ def series(number: int, rows: int) -> pa.Table:
         "split_factor": pa.repeat(1.0, rows),
         "sma_20": pa.array(price, mask=np.arange(rows) < 19),
         "rsi_14": pa.array(rng.uniform(0, 100, rows), mask=np.arange(rows) < 14),
-        "bucket": pa.array(dates.astype("datetime64[M]").astype(str)),
+        "bucket": pa.array(bucket),
     }
     return pa.table({name: columns[name] for name in FACT_CANDLE.names}).cast(arrow_schema(FACT_CANDLE))
 

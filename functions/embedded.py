@@ -15,11 +15,10 @@ from urllib.parse import quote_plus
 import psycopg
 import structlog
 import uvicorn
-from a2wsgi import WSGIMiddleware
 
 from functions import context
 from functions.app import NAMES, app, fetch, ingest_step, landed, tick
-from functions.host import wsgi_app
+from functions.host import asgi_app
 from functions.proxy import Forwarded
 from lakehouse.database.outage import connect_patiently
 from lakehouse.jobs.consumer import Step, consume
@@ -97,7 +96,7 @@ def run_api() -> None:
     """Serve the API alone, without the pages, at the root of the configured port."""
     settings = context.settings()
     options = server_options(settings)
-    application = Forwarded(WSGIMiddleware(wsgi_app(app), workers=8), settings)  # type: ignore[arg-type]
+    application = Forwarded(asgi_app(app, threads=8), settings)
     uvicorn.run(application, **options, log_level="warning", lifespan="off")
 
 

@@ -1,16 +1,18 @@
 """
-Serve the functions without AWS: a WSGI callable around Chalice's own local gateway.
+Serve the functions without AWS: an ASGI application around Chalice's own local gateway.
 
 Routing and answers are Chalice's. Plain Chalice keeps the current request on the application object, so one process
-could serve one request at a time; LocalChalice keeps it per thread.
+could serve one request at a time; LocalChalice keeps it per thread. A request takes a thread when all of its body is
+there, and gives it back with the answer, so neither slow clients nor the server's loop are waited for by one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import threading
-from collections.abc import Callable, Iterable
-from http import HTTPStatus
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +25,8 @@ from chalice.local import (
     LocalGateway,
     RouteMatcher,
 )
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions import problems
 from functions.gateway import NO_PATH, too_large
@@ -32,21 +36,27 @@ _ADDRESS = "X-Lakehouse-Address"
 _DRAINED_BYTES = 16 << 20
 _TIMEOUT_S = 60
 
-Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-
-def wsgi_app(app: Chalice) -> Wsgi:
-    """Return *app* as a WSGI callable for a server with many threads."""
+def asgi_app(app: Chalice, threads: int = 16) -> ASGIApp:
+    """Return *app* as an ASGI application that answers as many requests at a time as it has *threads*."""
     if not isinstance(app, LocalChalice):
         app.__class__ = type("HostedChalice", (LocalChalice, app.__class__), {"_THREAD_LOCAL": threading.local()})
     gateway = _Gateway(app, Config(config_from_disk={"lambda_timeout": _TIMEOUT_S}))
     gateway.event_converter = _Events(RouteMatcher(list(app.routes)), app.api.binary_types)
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="functions")
 
-    def respond(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        status, headers, body = _respond(gateway, environ)
-        reason = HTTPStatus(status).phrase
-        start_response(f"{status} {reason}", [*headers, ("Content-Length", str(len(body)))])
-        return [body]
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await _body(receive)
+        except ClientDisconnect:
+            return
+        status, headers, content = await asyncio.get_running_loop().run_in_executor(
+            executor, copy_context().run, _respond, gateway, scope, body
+        )
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        raw.append((b"content-length", b"%d" % len(content)))
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.body", "body": content})
 
     return respond
 
@@ -70,45 +80,43 @@ class _Events(LambdaEventConverter):
         return event
 
 
-def _respond(gateway: LocalGateway, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
-    body = _body(environ)
+def _respond(gateway: LocalGateway, scope: Scope, body: bytes | None) -> tuple[int, list[tuple[str, str]], bytes]:
     if body is None:
         return _refusal(413, *too_large(BODY_BYTES))
-    if environ["PATH_INFO"].startswith("//"):  # what Chalice's router takes for the name of a server, and skips
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    if path.startswith("//"):  # what Chalice's router takes for the name of a server, and skips
         return _refusal(404, *NO_PATH)
-    query = environ.get("QUERY_STRING")
+    query = scope["query_string"].decode("latin-1")
     # The server took the percent-encoding off: without it a ? or # of the path would begin another part
-    path = quote(environ["PATH_INFO"].encode("latin-1")) + (f"?{query}" if query else "")
+    target = quote(path) + (f"?{query}" if query else "")
     try:
-        answer = gateway.handle_request(environ["REQUEST_METHOD"], path, _headers(environ), body)
+        answer = gateway.handle_request(scope["method"], target, _headers(scope), body)
     except ForbiddenError:
         # What API Gateway says of a path that no route has; there are no authorizers here that could forbid one.
         return _refusal(404, *NO_PATH)
     return answer["statusCode"], _answer_headers(answer), _answer_body(answer)
 
 
-def _body(environ: dict[str, Any]) -> bytes | None:
-    """Return the body, also one whose length nobody said; None if it is larger than is taken."""
-    stream, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH")
-    if length and length.isascii() and length.isdigit() and len(length) < 18:
-        if int(length) <= BODY_BYTES:
-            return bytes(stream.read(int(length))) if int(length) else b""
-        _drain(stream)
-        return None
-    if not length and not environ.get("HTTP_TRANSFER_ENCODING"):
-        return b""
-    found = bytes(stream.read(BODY_BYTES + 1))
-    if len(found) <= BODY_BYTES:
-        return found
-    _drain(stream)
-    return None
+async def _body(receive: Receive) -> bytes | None:
+    """
+    Return the body; None if it is larger than is taken.
 
-
-def _drain(stream: Any) -> None:
-    """Read on a little: a client that is cut off while it sends does not hear why."""
-    left = _DRAINED_BYTES
-    while left > 0 and (part := stream.read(1 << 16)):
-        left -= len(part)
+    Of such a one some more is read: a client that is cut off while it sends does not hear why. What a client that
+    went away left unfinished is nobody's request: ClientDisconnect.
+    """
+    parts: list[bytes] = []
+    size = 0
+    while size <= _DRAINED_BYTES:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= BODY_BYTES:
+            parts.append(part)
+        if not message.get("more_body"):
+            break
+    return b"".join(parts) if size <= BODY_BYTES else None
 
 
 def _refusal(status: int, code: str, detail: str) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -118,13 +126,14 @@ def _refusal(status: int, code: str, detail: str) -> tuple[int, list[tuple[str, 
 _JSON = ("Content-Type", "application/json")
 
 
-def _headers(environ: dict[str, Any]) -> dict[str, str]:
-    headers = {name[5:].replace("_", "-").title(): value for name, value in environ.items() if name.startswith("HTTP_")}
-    if environ.get("CONTENT_TYPE"):
-        headers["Content-Type"] = environ["CONTENT_TYPE"]
-    # Chalice takes them for ASCII when it refuses a path
-    headers = {name: value.encode("ascii", "replace").decode() for name, value in headers.items()}
-    headers[_ADDRESS] = environ.get("REMOTE_ADDR", "")  # ours: what a client sent under the name is gone
+def _headers(scope: Scope) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw, value in scope["headers"]:
+        name = raw.decode("latin-1").title()
+        # Chalice takes them for ASCII when it refuses a path
+        text = value.decode("ascii", "replace").replace("\ufffd", "?")
+        headers[name] = f"{headers[name]},{text}" if name in headers else text
+    headers[_ADDRESS] = (scope.get("client") or [""])[0]  # ours: what a client sent under the name is gone
     return headers
 
 

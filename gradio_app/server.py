@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -13,13 +13,12 @@ from typing import Any
 
 import gradio as gr
 import uvicorn
-from a2wsgi import WSGIMiddleware
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.middleware.cors import CORSMiddleware
 
 from functions.app import app as functions_app
-from functions.host import wsgi_app
+from functions.host import asgi_app
 from functions.proxy import Forwarded
 from gradio_app import login
 from gradio_app import metrics as platform_metrics
@@ -77,8 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(_files())
     metrics = platform_metrics.registry(settings, pool)
     app.include_router(platform_metrics.routes(settings, pool, metrics))
-    functions: Any = WSGIMiddleware(wsgi_app(functions_app), workers=16)  # type: ignore[arg-type]  # its own protocols
-    app.mount("/api", functions)
+    app.mount("/api", asgi_app(functions_app))
     app.add_middleware(CORSMiddleware)  # no other origin may ask; Gradio's own would let other ports of this machine
     app.add_middleware(Guard, pool=pool, role_by_page=ROLE_BY_PAGE)
     app.add_middleware(Forwarded, settings=settings)  # the last added is asked first
@@ -166,17 +164,22 @@ def main() -> int:
     except LakehouseError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1
+    run(application, options, settings.log_level)
+    return 0
+
+
+def run(application: FastAPI, options: Mapping[str, Any], log_level: str) -> None:
+    """Serve until stopped, with the `server_options` of the settings."""
     uvicorn.run(
         application,
         **options,
-        log_level=settings.log_level,
+        log_level=log_level,
         log_config=None,  # as our own lines
         access_log=False,  # observing.py has the line, with who asked and what
         server_header=False,
         ws="none",
         timeout_graceful_shutdown=1,  # open pages hold a stream that never ends by itself
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
-import io
+import asyncio
 import json
 from typing import Any
 
 from chalice.app import Chalice
 
 from functions.app import app
-from functions.host import wsgi_app
+from functions.host import asgi_app
 from functions.requests import address_of
+
+
+def ask(app: Chalice, path: str, headers: dict[bytes, bytes], *parts: bytes) -> tuple[int, Any]:
+    """Send a request whose body comes in *parts*; return status and document."""
+    sent: list[dict[str, Any]] = []
+    waiting = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    waiting.append({"type": "http.request", "body": b"", "more_body": False})
+    scope = {
+        "type": "http",
+        "method": "POST" if parts else "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": list(headers.items()),
+        "client": ("192.0.2.7", 4711),
+    }
+
+    async def receive() -> dict[str, Any]:
+        return waiting.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(asgi_app(app)(scope, receive, send))  # type: ignore[arg-type]  # a coroutine, which the type leaves open
+    return sent[0]["status"], json.loads(sent[1]["body"])
 
 
 def test_an_unknown_path_is_not_found() -> None:
     """A path that no route has is 404 in the API's own words, with a token or without."""
-    answered: list[Any] = []
-    for header in ({}, {"HTTP_AUTHORIZATION": "Bearer x"}):
-        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/nothing", "wsgi.input": io.BytesIO(), **header}
-        body = b"".join(wsgi_app(app)(environ, lambda status, headers: answered.append(status)))
-        assert json.loads(body)["code"] == "not_found"
-    assert answered == ["404 Not Found", "404 Not Found"]
+    for headers in ({}, {b"authorization": b"Bearer x"}):
+        status, document = ask(app, "/v1/nothing", headers)
+        assert (status, document["code"]) == (404, "not_found")
+
+
+def test_a_body_too_large_is_refused_when_it_was_sent() -> None:
+    """A client that says no length and sends too much hears why; what it sent is not kept."""
+    status, document = ask(app, "/v1/ingest", {}, *[b"x" * (1 << 16)] * 40)
+    assert (status, document["code"]) == (413, "too_large")
 
 
 def test_a_client_cannot_name_its_own_address() -> None:
@@ -32,16 +59,8 @@ def test_a_client_cannot_name_its_own_address() -> None:
         assert small.current_request is not None
         return {"address": address_of(small.current_request)}
 
-    environ = {
-        "REQUEST_METHOD": "GET",
-        "PATH_INFO": "/where",
-        "REMOTE_ADDR": "192.0.2.7",
-        "HTTP_X_LAKEHOUSE_ADDRESS": "10.0.0.1",
-        "HTTP_X_FORWARDED_FOR": "10.0.0.1",
-        "wsgi.input": io.BytesIO(),
-    }
-    body = b"".join(wsgi_app(small)(environ, lambda status, headers: None))
-    assert json.loads(body) == {"address": "192.0.2.7"}
+    claims = {b"x-lakehouse-address": b"10.0.0.1", b"x-forwarded-for": b"10.0.0.1"}
+    assert ask(small, "/where", claims) == (200, {"address": "192.0.2.7"})
 
 
 def test_behind_api_gateway_the_address_is_the_gateways() -> None:
