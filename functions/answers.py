@@ -13,7 +13,7 @@ import structlog
 from chalice.app import Response
 
 from functions.problems import problem
-from lakehouse.access.roles import NotAllowed, NotLoggedIn
+from lakehouse.access.roles import NoSuch, NotAllowed, NotLoggedIn
 from lakehouse.access.sessions import LoginFailed
 from lakehouse.access.throttle import TooManyAttempts
 from lakehouse.market.errors import BadInput, LakehouseError, NotNow
@@ -39,6 +39,7 @@ CODES: Sequence[tuple[type[LakehouseError], str]] = (
     (TooManyAttempts, "too_many_attempts"),
     (NotAllowed, "not_allowed"),
     (NotFound, "not_found"),
+    (NoSuch, "not_found"),
     (DataMoved, "data_moved"),
     (SqlStopped, "stopped"),
     (SqlFailed, "sql_failed"),

@@ -9,7 +9,21 @@ from __future__ import annotations
 
 from chalice.app import CloudWatchEvent, Rate, S3Event, SQSEvent
 
-from functions import candles, context, events, jobs, quality, schedules, session, sql, steps, uploads
+from functions import (
+    accounts,
+    auditing,
+    candles,
+    context,
+    events,
+    jobs,
+    quality,
+    schedules,
+    session,
+    sql,
+    steps,
+    tokens,
+    uploads,
+)
 from functions.gateway import Api
 from lakehouse.jobs.events import file_uploaded, object_landed
 from lakehouse.settings import names
@@ -20,6 +34,19 @@ app = Api(app_name=NAMES.queue_prefix)
 app.route("/v1/health")(session.health)
 app.route("/v1/login", methods=["POST"])(session.login)
 app.route("/v1/logout", methods=["POST"])(session.logout)
+
+app.route("/v1/password", methods=["POST"])(accounts.change_password)
+app.route("/v1/sessions")(accounts.read_sessions)
+app.route("/v1/sessions/{session_id}", methods=["DELETE"])(accounts.end_session)
+app.route("/v1/tokens", methods=["GET"])(tokens.read_tokens)
+app.route("/v1/tokens", methods=["POST"])(tokens.make_token)
+app.route("/v1/tokens/{token_id}", methods=["DELETE"])(tokens.revoke_token)
+app.route("/v1/users", methods=["GET"])(accounts.read_users)
+app.route("/v1/users", methods=["POST"])(accounts.add_user)
+app.route("/v1/users/{name}", methods=["PUT"])(accounts.change_role)
+app.route("/v1/users/{name}", methods=["DELETE"])(accounts.remove_user)
+app.route("/v1/users/{name}/password", methods=["PUT"])(accounts.set_password)
+app.route("/v1/audit")(auditing.read_audit)
 
 app.route("/v1/instruments")(candles.read_instruments)
 app.route("/v1/candles")(candles.read_candles)

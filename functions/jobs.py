@@ -134,12 +134,14 @@ def retry(call: Call) -> object:
     return {"job_id": job_id, "state": "running"}
 
 
-@operation(Role.ADMIN, "put back dead letters", action="redrive", answers={202: redriving.Redriven})
+@operation(Role.ADMIN, "put back dead letters", action="redrive", is_atomic=False, answers={202: redriving.Redriven})
 def redrive(call: Call) -> object:
     """Put back all that was given up."""
-    done = redriving.redrive(call.conn, context.wakes())
-    call.audit(str(done)[:200], {"jobs": done.jobs}, "queued")
-    return done
+
+    def note(done: redriving.Redriven) -> None:
+        call.audit(str(done)[:200], {"jobs": done.jobs}, "queued")
+
+    return redriving.redrive(call.conn, context.wakes(), note)
 
 
 def job_named(conn: Connection[Any], job_id: str) -> Job:

@@ -63,7 +63,7 @@ class Call:
 
     @property
     def conn(self) -> Connection[Any]:
-        """The connection that is held while the operation runs; each statement commits by itself."""
+        """The connection that is held while the operation runs; an action's statements commit together."""
         if self.connection is None:
             raise RuntimeError("the operation declares that it holds no connection")
         return self.connection
@@ -101,6 +101,9 @@ class Operation:
         refuses: When it is refused besides for its role, parameters and body, by status.
         body_bytes: Most bytes of a body.
         answer_bytes: Most bytes of an answer.
+        by_session: Whether only who is logged in may ask, and no API token: one that leaked must not make itself more.
+        is_atomic: Whether what an action changes and its entry in the audit record are one transaction here; False
+            where the handler sees to it itself.
         holds_connection: Whether a connection is held while it runs; to be False where something else is waited for.
         wakes: Whether it queues what functions are to be woken for.
     """
@@ -117,6 +120,8 @@ class Operation:
     refuses: Mapping[int, str] = field(default_factory=dict)
     body_bytes: int = BODY_BYTES
     answer_bytes: int = ANSWER_BYTES
+    by_session: bool = False
+    is_atomic: bool = True
     holds_connection: bool = True
     wakes: bool = False
 
@@ -156,9 +161,11 @@ def _connected(handler: Handler, call: Call) -> object:
         call = _read(call)
     with context.api_pool().connection() as conn:
         if declared.role is not None:
-            call = _read(replace(call, asker=user_with(conn, call.request, declared.role, declared.action)))
+            user = user_with(conn, call.request, declared.role, declared.action, by_session=declared.by_session)
+            call = _read(replace(call, asker=user))
         if declared.holds_connection:
-            return handler(replace(call, connection=conn))
+            with conn.transaction() if declared.action and declared.is_atomic else nullcontext():
+                return handler(replace(call, connection=conn))
     return handler(call)
 
 

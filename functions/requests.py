@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from functions.answers import document
 from lakehouse.access import audit, sessions, tokens
-from lakehouse.access.roles import NotAllowed, NotLoggedIn, Role, User, require
+from lakehouse.access.roles import NotAllowed, NotLoggedIn, Role, User, require, require_session
 from lakehouse.access.sessions import Session
 from lakehouse.access.throttle import PLACE_LIFETIME
 from lakehouse.logs import asked_by
@@ -71,9 +71,14 @@ def bearer_of(request: Request) -> str:
     return token.strip() if kind.lower() == "bearer" else ""
 
 
-def user_with(conn: Connection[Any], request: Request, role: Role, action: str = "") -> User:
+def user_with(
+    conn: Connection[Any], request: Request, role: Role, action: str = "", *, by_session: bool = False
+) -> User:
     """
     Return who asks, with at least *role*; what is refused of an *action* is put on the audit record.
+
+    Args:
+        by_session: Refuse an API token.
 
     Raises:
         NotLoggedIn, NotAllowed: see access/roles.py.
@@ -83,7 +88,8 @@ def user_with(conn: Connection[Any], request: Request, role: Role, action: str =
     try:
         if user and user.is_read_only and request.method not in _READING:
             raise NotAllowed(f"{user.via} of {user.name} may only read: {request.method} needs another one")
-        return require(user, role)
+        found = require(user, role)
+        return require_session(found) if by_session else found
     except (NotAllowed, NotLoggedIn):
         if action:
             audit.record(conn, user, action, "", {}, "refused", address_of(request))

@@ -64,6 +64,7 @@ def health(call: Call) -> object:
     None,
     "log in",
     action="login",
+    is_atomic=False,
     body=Login,
     body_bytes=16 << 10,
     answers={200: LoggedIn},
@@ -85,7 +86,7 @@ def login(call: Call) -> Response:
     )
 
 
-@operation(Role.VIEWER, "log out", action="logout", answers={200: Nothing})
+@operation(Role.VIEWER, "log out", action="logout", by_session=True, answers={200: Nothing})
 def logout(call: Call) -> Response:
     """End the session that the request carries."""
     sessions.logout(call.conn, token_of(call.request), call.address)

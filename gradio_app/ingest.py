@@ -76,7 +76,7 @@ class IngestDesk:
             wanted = queue.IngestRequest.parse(document)
         except BadInput as error:
             return jobs_table.message(str(error), is_error=True), *[gr.skip()] * 5
-        with self.pool.connection() as conn:
+        with self.pool.connection() as conn, conn.transaction():
             job_id = queue.submit_ingest(conn, wanted, user.name)
             detail = {**wanted.model_dump(mode="json", by_alias=True), "job_id": job_id}
             audit.record(conn, user, "ingest", " ".join(secids)[:200], detail, "queued", address_of(request))
@@ -99,11 +99,12 @@ class IngestDesk:
             return jobs_table.message("Pick a job first.", is_error=True), *self._all(None)
         with self.pool.connection() as conn:
             try:
-                state = queue.cancel(conn, job_id)
+                with conn.transaction():
+                    state = queue.cancel(conn, job_id)
+                    audit.record(conn, user, "cancel", f"job {job_id}", {}, state, address_of(request))
             except BadInput as error:
                 audit.record(conn, user, "cancel", f"job {job_id}", {}, "refused", address_of(request))
                 return jobs_table.message(str(error), is_error=True), *self._all(job_id)
-            audit.record(conn, user, "cancel", f"job {job_id}", {}, state, address_of(request))
         return jobs_table.message(f"Job {job_id} is {state}."), *self._all(job_id)
 
     def retry(self, job_id: int | None, request: gr.Request) -> tuple[Any, ...]:
@@ -111,7 +112,7 @@ class IngestDesk:
         user = require(self.pool, request, Role.ADMIN, "retry")
         if job_id is None:
             return jobs_table.message("Pick a job first.", is_error=True), *self._all(None)
-        with self.pool.connection() as conn:
+        with self.pool.connection() as conn, conn.transaction():
             again = retrying.retry_failed(conn, job_id)
             audit.record(conn, user, "retry", f"job {job_id}", {}, "queued" if again else "done", address_of(request))
         said = "goes on with what had failed." if again else "has nothing that failed."

@@ -9,8 +9,8 @@ import gradio as gr
 
 from gradio_app import sandbox_output as output
 from gradio_app.callbacks import require
-from gradio_app.session import Pool
-from lakehouse.access import analyses
+from gradio_app.session import Pool, address_of
+from lakehouse.access import analyses, audit
 from lakehouse.access.roles import Role
 from lakehouse.market.errors import BadInput
 from lakehouse.serving.frames import Selection
@@ -65,8 +65,9 @@ class SavedDesk:
         user = require(self.pool, request, Role.ANALYST, "analysis save")
         try:
             selection = Selection.parse(secids, timeframe, from_, till, adjust)
-            with self.pool.connection() as conn:
+            with self.pool.connection() as conn, conn.transaction():
                 kept = analyses.save(conn, user, name, code, selection.document())
+                audit.record(conn, user, "analysis save", kept, {}, "done", address_of(request))
                 return self._changed(f"{kept} is saved.", analyses.names(conn, user), kept)
         except BadInput as error:
             return output.status(str(error), "bad"), gr.skip(), gr.skip()
@@ -75,8 +76,9 @@ class SavedDesk:
         """Rename the analysis chosen; return what `save` returns."""
         user = require(self.pool, request, Role.ANALYST, "analysis rename")
         try:
-            with self.pool.connection() as conn:
+            with self.pool.connection() as conn, conn.transaction():
                 kept = analyses.rename(conn, user, name or "", new_name)
+                audit.record(conn, user, "analysis rename", kept, {"was": name}, "done", address_of(request))
                 return self._changed(f"{name} is now {kept}.", analyses.names(conn, user), kept)
         except BadInput as error:
             return output.status(str(error), "bad"), gr.skip(), gr.skip()
@@ -85,8 +87,9 @@ class SavedDesk:
         """Delete the analysis chosen; return what `save` returns."""
         user = require(self.pool, request, Role.ANALYST, "analysis delete")
         try:
-            with self.pool.connection() as conn:
+            with self.pool.connection() as conn, conn.transaction():
                 analyses.delete(conn, user, name or "")
+                audit.record(conn, user, "analysis delete", name or "", {}, "done", address_of(request))
                 said = f"{name} is deleted. What the editor holds is still there: Save keeps it again."
                 return self._changed(said, analyses.names(conn, user), None)
         except BadInput as error:

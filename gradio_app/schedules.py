@@ -44,12 +44,13 @@ class ScheduleDesk:
         """Change a schedule as the fields say; return the message and the table."""
         user = require(self.pool, request, Role.ADMIN, "schedule")
         with self.pool.connection() as conn:
+            day, detail = weekday or None, {"at": at, "weekday": weekday, "is_on": bool(is_on)}
             try:
-                changed = timetable.change(conn, name, by=user.name, at=at, weekday=weekday or None, is_on=bool(is_on))
+                with conn.transaction():
+                    changed = timetable.change(conn, name, by=user.name, at=at, weekday=day, is_on=bool(is_on))
+                    audit.record(conn, user, "schedule", name, detail, "done", address_of(request))
             except BadInput as error:
                 return message(str(error), is_error=True), schedules_table.table(timetable.overview(conn))
-            detail = {"at": at, "weekday": weekday, "is_on": bool(is_on)}
-            audit.record(conn, user, "schedule", name, detail, "done", address_of(request))
             said = f"{name}: {changed.when}{'' if changed.is_on else ', off'}."
             return message(said), schedules_table.table(timetable.overview(conn))
 

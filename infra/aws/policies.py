@@ -30,7 +30,7 @@ OBJECTS: Mapping[str, Mapping[str, Sequence[str]]] = {
     API: {"s3:GetObject": ("iss", "uploads"), "s3:PutObject": ("iss", "uploads")},
 }
 # Looks through the bucket for what was not heard of
-LISTS = frozenset({"ingest_step"})
+LISTS: Mapping[str, Sequence[str]] = {"ingest_step": ("iss", "uploads")}
 # What queues work wakes who does it; the API also takes back what was given up
 WAKE = frozenset({API, "ingest_step", "fetch", "tick"})
 REDRIVE = frozenset({API})
@@ -99,7 +99,8 @@ def _objects(function: str, place: Place) -> Iterator[Statement]:
     for action, folders in OBJECTS.get(function, {}).items():
         yield _allow([action], [f"arn:aws:s3:::{place.names.bucket}/{folder}/*" for folder in folders])
     if function in LISTS:
-        yield _allow(["s3:ListBucket"], [f"arn:aws:s3:::{place.names.bucket}"])
+        prefixes = {"StringLike": {"s3:prefix": [f"{folder}/*" for folder in LISTS[function]]}}
+        yield {**_allow(["s3:ListBucket"], [f"arn:aws:s3:::{place.names.bucket}"]), "Condition": prefixes}
 
 
 def _network(function: str, place: Place) -> Iterator[Statement]:

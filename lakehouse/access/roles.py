@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import total_ordering
 
-from lakehouse.market.errors import LakehouseError
+from lakehouse.market.errors import BadInput, LakehouseError
 
 
 class NotLoggedIn(LakehouseError):
@@ -15,6 +15,10 @@ class NotLoggedIn(LakehouseError):
 
 class NotAllowed(LakehouseError):
     """The user's role does not reach."""
+
+
+class NoSuch(BadInput):
+    """There is no such user, session or token, or none of who asks."""
 
 
 @total_ordering

@@ -19,9 +19,9 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row
 
 from lakehouse.access import audit, throttle
-from lakehouse.access.roles import Role, User
+from lakehouse.access.roles import NoSuch, Role, User
 from lakehouse.access.users import check_password, set_password
-from lakehouse.market.errors import BadInput, LakehouseError, NotNow
+from lakehouse.market.errors import LakehouseError, NotNow
 
 LIFETIME, IDLE = dt.timedelta(hours=12), dt.timedelta(hours=2)
 _NOTED = dt.timedelta(minutes=1)  # a session's use is written down no more often
@@ -167,7 +167,7 @@ def end_session(conn: Connection[Any], session_id: str, user_name: str | None = 
     """
     Revoke a session, if *user_name* is given only one of that user; return whose it was.
 
-    Raises BadInput when there is none.
+    Raises NoSuch when there is none.
     """
     row = None
     if _is_uuid(session_id):
@@ -181,7 +181,7 @@ def end_session(conn: Connection[Any], session_id: str, user_name: str | None = 
             {"id": session_id, "name": user_name},
         ).fetchone()
     if row is None:
-        raise BadInput(f"there is no session {session_id[:40]!r}: it may be over already")
+        raise NoSuch(f"there is no session {session_id[:40]!r}: it may be over already")
     return str(row[0])
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from lakehouse.access.roles import Role, User
+from lakehouse.access.roles import NoSuch, Role, User
 from lakehouse.market.errors import BadInput
 
 PREFIX = "lh_"
@@ -44,6 +44,17 @@ class Token:
     created_at: dt.datetime
     expires_at: dt.datetime
     used_at: dt.datetime | None
+
+    @property
+    def target(self) -> str:
+        """What the audit record calls it."""
+        return f"{self.name} of {self.user}"
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """What the audit record says of it."""
+        is_read_only = {"is_read_only": True} if self.is_read_only else {}
+        return {"token_id": self.token_id, "role": str(self.role), **is_read_only, "expires": f"{self.expires_at:%F}"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,7 @@ def make_token(
         # The owner's row is locked: nobody removes them, nor makes another token for them, meanwhile
         owner = "SELECT user_id FROM lake.app_user WHERE user_id = %s AND disabled_at IS NULL FOR NO KEY UPDATE"
         if conn.execute(owner, (user.user_id,)).fetchone() is None:
-            raise BadInput(f"there is no user {user.name}")
+            raise NoSuch(f"there is no user {user.name}")
         conn.execute("DELETE FROM lake.api_token WHERE user_id = %s AND expires_at < now()", (user.user_id,))
         live = [token.name for token in list_tokens(conn, user.name)]
         if name in live:
@@ -136,7 +147,7 @@ def revoke_token(conn: Connection[Any], token_id: int, user_name: str | None = N
     """
     End a token, if *user_name* is given only one of that user; return what it was.
 
-    Raises BadInput when there is none.
+    Raises NoSuch when there is none.
     """
     row = conn.execute(
         f"""
@@ -148,7 +159,7 @@ def revoke_token(conn: Connection[Any], token_id: int, user_name: str | None = N
         {"id": token_id, "name": user_name},
     ).fetchone()
     if row is None:
-        raise BadInput(f"there is no token {token_id}: it may be over already")
+        raise NoSuch(f"there is no token {token_id}: it may be over already")
     return _token(row)
 
 

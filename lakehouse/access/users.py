@@ -9,7 +9,7 @@ from typing import Any
 from psycopg import Connection
 
 from lakehouse.access.hashing import fits, hashed
-from lakehouse.access.roles import Role, User
+from lakehouse.access.roles import NoSuch, Role, User
 from lakehouse.market.errors import BadInput
 
 FIRST_ADMIN = "admin"
@@ -41,7 +41,7 @@ def create_user(conn: Connection[Any], name: str, password: str, role: Role | st
 
 def set_password(conn: Connection[Any], name: str, password: str, keep: bytes = b"") -> None:
     """
-    Give a user a new password; raise BadInput when there is no such user.
+    Give a user a new password; raise NoSuch when there is no such user.
 
     All their sessions end but the one whose token has the hash *keep*, and no browser or network is known as theirs.
     API tokens stay.
@@ -66,7 +66,7 @@ def set_role(conn: Connection[Any], name: str, role: Role | str) -> None:
             (role.value, name),
         ).fetchone()
         if row is None:
-            raise BadInput(f"there is no user {name}")
+            raise NoSuch(f"there is no user {name}")
 
 
 def remove_user(conn: Connection[Any], name: str) -> None:
@@ -86,6 +86,14 @@ def list_users(conn: Connection[Any]) -> list[User]:
     """Return all users who can log in, by name."""
     rows = conn.execute("SELECT user_id, name, role FROM lake.app_user WHERE disabled_at IS NULL ORDER BY name")
     return [User(user_id, name, Role(role)) for user_id, name, role in rows]
+
+
+def user_named(conn: Connection[Any], name: str) -> User:
+    """Return the user of a name; raise NoSuch when there is none."""
+    for user in list_users(conn):
+        if user.name == _folded(name):
+            return user
+    raise NoSuch(f"there is no user {name!r}")
 
 
 def ensure_admin(conn: Connection[Any]) -> str | None:
@@ -146,7 +154,7 @@ def _refuse_last_admin(conn: Connection[Any], name: str) -> None:
 
 def _end_sessions(conn: Connection[Any], name: str, row: tuple[int] | None, keep: bytes = b"") -> None:
     if row is None:
-        raise BadInput(f"there is no user {name}")
+        raise NoSuch(f"there is no user {name}")
     conn.execute(
         "UPDATE lake.session SET revoked_at = now() WHERE user_id = %s AND token_hash <> %s AND revoked_at IS NULL",
         (*row, keep),

@@ -7,6 +7,7 @@ import sys
 import click
 import psycopg
 
+from lakehouse.cli.audit import audit
 from lakehouse.cli.backup import backup, restore_
 from lakehouse.cli.demo import demo
 from lakehouse.cli.jobs import ingest, jobs
@@ -15,6 +16,7 @@ from lakehouse.cli.prepare import buckets, migrate
 from lakehouse.cli.quality import quality, quarantine
 from lakehouse.cli.schedules import schedules
 from lakehouse.cli.sql import sql
+from lakehouse.cli.tokens import tokens
 from lakehouse.cli.uploads import upload, uploads
 from lakehouse.cli.users import users
 from lakehouse.logs import configure_logs
@@ -40,6 +42,8 @@ COMMANDS = (
     quarantine,
     quality,
     users,
+    tokens,
+    audit,
     simulator,
     rebuild,
     migrate,

@@ -76,8 +76,11 @@ def ingest(
     request = queue.IngestRequest.parse(document)
     with connected(data) as conn:
         user = operator()
-        job_id = queue.submit_ingest(conn, request, user.name)
-        audit.record(conn, user, "ingest", " ".join(secids)[:200] or "all held", {"job_id": job_id}, "queued", "")
+        with conn.transaction():
+            job_id = queue.submit_ingest(conn, request, user.name)
+            audit.record(conn, user, "ingest", " ".join(secids)[:200] or "all held", {"job_id": job_id}, "queued", "")
+        if (wakes := Wakes.of(load_settings())) is not None:
+            wakes.send(conn)
         click.echo(f"job {job_id} is queued", err=True)
         if wait:
             found = _until_over(conn, job_id)
@@ -119,7 +122,7 @@ def show(data: Path | None, job_id: int) -> None:
 @click.pass_obj
 def cancel(data: Path | None, job_id: int) -> None:
     """Stop a job at the next page of what it reads."""
-    with connected(data) as conn:
+    with connected(data) as conn, conn.transaction():
         state = queue.cancel(conn, job_id)
         audit.record(conn, operator(), "cancel", f"job {job_id}", {}, state, "")
     click.echo(f"job {job_id} is {state}")
@@ -133,7 +136,7 @@ def retry(data: Path | None, job_id: int | None, failed: bool) -> None:
     """Queue again exactly what failed of a job: windows, and tickers that could not be planned."""
     if job_id is None and not failed:
         raise click.UsageError("say which job, or --failed for all")
-    with connected(data) as conn:
+    with connected(data) as conn, conn.transaction():
         retried = retrying.retry_failed(conn, job_id)
         audit.record(conn, operator(), "retry", f"jobs {retried}", {}, "queued", "")
     click.echo(f"queued again: {', '.join(map(str, retried)) or 'nothing, as nothing had failed'}")
@@ -149,8 +152,11 @@ def redrive(data: Path | None, dry_run: bool) -> None:
             click.echo(letter)
         if dry_run:
             return
-        done = redriving.redrive(conn, Wakes.of(load_settings()))
-        audit.record(conn, operator(), "redrive", str(done)[:200], {"jobs": done.jobs}, "queued", "")
+
+        def note(done: redriving.Redriven) -> None:
+            audit.record(conn, operator(), "redrive", str(done)[:200], {"jobs": done.jobs}, "queued", "")
+
+        done = redriving.redrive(conn, Wakes.of(load_settings()), note)
     click.echo(done)
 
 
@@ -158,7 +164,7 @@ def redrive(data: Path | None, dry_run: bool) -> None:
 @click.pass_obj
 def resume(data: Path | None) -> None:
     """Ask an exchange again at once that did not answer, instead of when its pause is over."""
-    with connected(data) as conn:
+    with connected(data) as conn, conn.transaction():
         was_paused = pausing.resume(conn)
         audit.record(conn, operator(), "resume", "exchange", {}, "resumed" if was_paused else "nothing paused", "")
     click.echo("the exchange is asked again" if was_paused else "nothing was paused: the exchange answers")

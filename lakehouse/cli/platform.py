@@ -11,9 +11,10 @@ from typing import Any
 import click
 from psycopg import Connection
 
+from lakehouse.access import audit
 from lakehouse.bronze.ledger import Junk
 from lakehouse.bronze.ledger import rebuild as rebuild_ledger
-from lakehouse.cli.options import data_option, ending_on_sigterm, listening_options
+from lakehouse.cli.options import data_option, ending_on_sigterm, listening_options, operator
 from lakehouse.database.connection import connect
 from lakehouse.database.outage import shared
 from lakehouse.jobs.queue import enqueue
@@ -94,6 +95,7 @@ def _rebuild(dsn: str, station: str, settings: Settings, platform: Platform | No
         if station == "ledger":
             junk: list[Junk] = []
             store = open_store(settings.bronze_location, settings.s3_options)
+            audit.record(conn, operator(), "rebuild", station, {}, "begun", "")
             objects = rebuild_ledger(conn, store, junk.append)
             for each in junk:
                 click.echo(f"not an object: {each}", err=True)
@@ -101,7 +103,9 @@ def _rebuild(dsn: str, station: str, settings: Settings, platform: Platform | No
             return
         row = conn.execute("SELECT now()").fetchone()
         since = row[0] if row else None
-        enqueue(conn, "rebuild", {"station": station})
+        with conn.transaction():
+            enqueue(conn, "rebuild", {"station": station})
+            audit.record(conn, operator(), "rebuild", station, {}, "queued", "")
     while not (done := shared(dsn).run(lambda conn: _finished(conn, station, since))):
         shared(dsn).run(lambda conn: _raise_if_failed(conn, station, since))
         if platform:

@@ -40,7 +40,7 @@ def set_(data: Path | None, name: str, at: str | None, weekday: str | None, is_o
     """Change when NAME is done, or whether. What was due before is not caught up."""
     if at is None and weekday is None and is_on is None:
         raise click.UsageError("say what to change: --at, --weekday, --on or --off")
-    with connected(data) as conn:
+    with connected(data) as conn, conn.transaction():
         user = operator()
         changed = timetable.change(conn, name, by=user.name, at=at, weekday=weekday, is_on=is_on)
         detail = {"at": at, "weekday": weekday, "is_on": is_on}

@@ -58,13 +58,14 @@ def upload(
         store, user = _store(data), operator()
         for path in files:
             try:
-                key = upload_key(series, path.name)
-                found = uploaded.submit(conn, store, key, path.read_bytes(), user.name)
+                with conn.transaction():
+                    key = upload_key(series, path.name)
+                    found = uploaded.submit(conn, store, key, path.read_bytes(), user.name)
+                    file_uploaded(conn, store, key)
+                    audit.record(conn, user, "upload", key, {"rows": found.rows}, found.state, "")
             except LakehouseError as error:
                 refused.append(f"{path}: {error}")
                 continue
-            file_uploaded(conn, store, key)
-            audit.record(conn, user, "upload", key, {"rows": found.rows}, found.state, "")
             click.echo(f"{path}: {found.rows:,} rows imported as {key}")
     if refused:
         raise LakehouseError(f"{len(refused)} of {len(files)} files refused: {'; '.join(refused)}")
@@ -95,9 +96,11 @@ def accept(data: Path | None, upload_key: str) -> None:
     with connected(data) as conn:
         is_real = read_stamp(with_settings(load_settings(), data_dir=data).data_dir)["source"] == "exchange"
         store, user = _store(data), operator()
-        object_key = uploaded.accept(conn, store, upload_key, user.name, dt.datetime.now(dt.UTC) if is_real else None)
-        object_landed(conn, store, object_key)
-        audit.record(conn, user, "accept upload", upload_key, {"object_key": object_key}, "accepted", "")
+        now = dt.datetime.now(dt.UTC) if is_real else None
+        with conn.transaction():
+            object_key = uploaded.accept(conn, store, upload_key, user.name, now)
+            object_landed(conn, store, object_key)
+            audit.record(conn, user, "accept upload", upload_key, {"object_key": object_key}, "accepted", "")
     click.echo(f"{upload_key} is accepted: its rows are the newest now")
 
 

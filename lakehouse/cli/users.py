@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
-from psycopg import Connection
 
 from lakehouse.access import audit
 from lakehouse.access import users as accounts
 from lakehouse.access.roles import Role
-from lakehouse.cli.options import data_option, operator
-from lakehouse.database.connection import connect
-from lakehouse.settings import load_settings
-from lakehouse.up import running_dsn, with_settings
+from lakehouse.cli.options import connected, data_option, operator
 
 _ROLE = click.Choice([str(role) for role in Role])
 
@@ -28,7 +21,7 @@ def users(context: click.Context, data: Path | None) -> None:
     """List those who may log in; or add, change and remove them."""
     context.obj = data
     if context.invoked_subcommand is None:
-        with _connected(data) as conn:
+        with connected(data) as conn:
             for user in accounts.list_users(conn):
                 click.echo(f"{user.name}\t{user.role}")
 
@@ -40,7 +33,7 @@ def users(context: click.Context, data: Path | None) -> None:
 @click.pass_obj
 def add(data: Path | None, name: str, role: str, password: str) -> None:
     """Add the user NAME; the password is asked for."""
-    with _connected(data) as conn:
+    with connected(data) as conn, conn.transaction():
         user = accounts.create_user(conn, name, password, role)
         audit.record(conn, operator(), "add user", user.name, {"role": role}, "done", "")
     click.echo(f"{user.name} is {role}")
@@ -52,7 +45,7 @@ def add(data: Path | None, name: str, role: str, password: str) -> None:
 @click.pass_obj
 def password(data: Path | None, name: str, password: str) -> None:
     """Set the password of NAME, and end the sessions of that user."""
-    with _connected(data) as conn:
+    with connected(data) as conn, conn.transaction():
         accounts.set_password(conn, name, password)
         audit.record(conn, operator(), "set password", name, {}, "done", "")
     click.echo(f"the password of {name} is changed")
@@ -64,7 +57,7 @@ def password(data: Path | None, name: str, password: str) -> None:
 @click.pass_obj
 def role(data: Path | None, name: str, new_role: str) -> None:
     """Give NAME the role NEW_ROLE."""
-    with _connected(data) as conn:
+    with connected(data) as conn, conn.transaction():
         accounts.set_role(conn, name, new_role)
         audit.record(conn, operator(), "set role", name, {"role": new_role}, "done", "")
     click.echo(f"{name} is {new_role}")
@@ -75,13 +68,7 @@ def role(data: Path | None, name: str, new_role: str) -> None:
 @click.pass_obj
 def remove(data: Path | None, name: str) -> None:
     """Remove NAME: sessions end, logging in is refused."""
-    with _connected(data) as conn:
+    with connected(data) as conn, conn.transaction():
         accounts.remove_user(conn, name)
         audit.record(conn, operator(), "remove user", name, {}, "done", "")
     click.echo(f"{name} is removed")
-
-
-@contextmanager
-def _connected(data: Path | None) -> Iterator[Connection[Any]]:
-    with connect(running_dsn(with_settings(load_settings(), data_dir=data))) as conn:
-        yield conn

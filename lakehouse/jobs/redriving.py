@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,11 +81,14 @@ def count_dead(conn: Connection[Any]) -> int:
     return int(row[0]) if row else 0
 
 
-def redrive(conn: Connection[Any], wakes: Wakes | None = None) -> Redriven:
+def redrive(
+    conn: Connection[Any], wakes: Wakes | None = None, note: Callable[[Redriven], None] = lambda done: None
+) -> Redriven:
     """
     Put back all that was given up, and empty SQS's dead-letter queues, if there are any.
 
-    Jobs that were given up go on as by a retry. To be called outside a transaction: wakes follow the commit.
+    Jobs that were given up go on as by a retry. To be called outside a transaction: wakes follow the commit. *note*
+    writes down in the same transaction what is put back.
     """
     done = Redriven()
     with conn.transaction():
@@ -94,6 +97,7 @@ def redrive(conn: Connection[Any], wakes: Wakes | None = None) -> Redriven:
             done.jobs += retry_failed(conn, job_id)
         for letter in done.letters:
             _put_back(conn, letter)
+        note(done)
     if wakes is not None:
         _empty(conn, wakes, done)
         wakes.send(conn)

@@ -16,6 +16,7 @@ from typing import Any, LiteralString
 from psycopg import Connection
 from psycopg.rows import class_row
 
+from lakehouse.access import audit
 from lakehouse.jobs.queue import enqueue, one_line
 from lakehouse.market.errors import BadInput
 from lakehouse.market.moscow import to_moscow, to_utc
@@ -214,8 +215,12 @@ def _begin(conn: Connection[Any], name: str, due_at: dt.datetime, now: dt.dateti
         return False
     conn.execute(_KEEP, (name,))
     arguments = {"schedule": name, "due_at": due_at.isoformat(), "now": now.isoformat()}
-    if not enqueue(conn, name, arguments, only_one=True):
+    is_queued = enqueue(conn, name, arguments, only_one=True)
+    if not is_queued:
         finish(conn, arguments, "left out: the run before it still waits")
+    audit.record(
+        conn, "schedule", "run schedule", name, {"due_at": due_at.isoformat()}, "queued" if is_queued else "left out"
+    )
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import ssl
 import sys
 import time
@@ -14,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from lakehouse.access.users import ensure_admin
 from lakehouse.database.connection import connect
+from lakehouse.database.logins import set_logins
 from lakehouse.database.migrate import migrate
 from lakehouse.database.outage import connect_patiently
 from lakehouse.database.runner import server_dsn
@@ -30,6 +33,7 @@ from lakehouse.up.plan import Plan
 from lakehouse.up.service import Service, ServiceFailed
 from lakehouse.up.supervisor import Supervisor
 
+_APP_LOGIN = "lakehouse_web"
 _READY_S = 120.0
 _FORMER_ENDS_S = 5.0
 _DATABASE_S = 10.0
@@ -37,10 +41,17 @@ _DATABASE_S = 10.0
 
 @dataclass
 class Platform:
-    """A running platform: addresses, the first admin's password if made now, and its services."""
+    """
+    A running platform: addresses, the first admin's password if made now, and its services.
+
+    Attributes:
+        dsn: The database, as its owner.
+        app_dsn: The database for the web process, which may do no more than the app's role, where that can be.
+    """
 
     plan: Plan
     dsn: str
+    app_dsn: str
     iss_url: str
     web_url: str
     password: str | None
@@ -91,7 +102,8 @@ def running(plan: Plan) -> Iterator[Platform]:
             password = ensure_admin(conn)
         iss_url = _start_exchange(plan, database.dsn, supervisor) if plan.fetches else ""
         web_url = local_url(plan.settings, port) if port else ""
-        platform = Platform(plan, database.dsn, iss_url, web_url, password, supervisor)
+        app_dsn = database.dsn if plan.settings.database_url else _app_dsn(database.dsn)
+        platform = Platform(plan, database.dsn, app_dsn, iss_url, web_url, password, supervisor)
         _start_workers(platform)
         _start_sandbox(platform)
         _start_web(platform, port)
@@ -124,6 +136,14 @@ class _Database:
         if service.queue:
             with contextlib.suppress(psycopg.OperationalError):
                 forget_dead_workers(self.dsn, service.queue)
+
+
+def _app_dsn(dsn: str) -> str:
+    """Return the address of our own server for a login that has the app's role alone, with a new password."""
+    password = secrets.token_urlsafe(24)
+    with connect(dsn) as conn:
+        set_logins(conn, {_APP_LOGIN: password})
+    return make_conninfo(dsn, user=_APP_LOGIN, password=password)
 
 
 def _start_exchange(plan: Plan, dsn: str, supervisor: Supervisor) -> str:
@@ -194,7 +214,11 @@ def _start_web(platform: Platform, port: int) -> None:
     if not port:
         return
     arguments = ["gradio_app.server"] if plan.web == "pages" else ["functions.embedded", "api"]
-    environment = {**_environment(platform), "LAKEHOUSE_PORT": str(port)}
+    environment = {
+        **_environment(platform),
+        "LAKEHOUSE_DATABASE_URL": platform.app_dsn,
+        "LAKEHOUSE_PORT": str(port),
+    }
     if (socket := _sandbox_socket(plan)) is not None:
         environment["LAKEHOUSE_SANDBOX_SOCKET"] = str(socket)
     service = _service(plan, "web", arguments, environment)

@@ -12,11 +12,23 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
+from lakehouse.access import audit
 from lakehouse.access.roles import Role, User
-from lakehouse.access.sessions import LoginFailed, login, logout, mint, resolve
+from lakehouse.access.sessions import (
+    LoginFailed,
+    change_password,
+    end_session,
+    list_sessions,
+    login,
+    logout,
+    mint,
+    resolve,
+    session_id_of,
+)
 from lakehouse.access.throttle import TooManyAttempts
-from lakehouse.access.users import create_user
+from lakehouse.access.users import create_user, remove_user, set_password
 from lakehouse.database.connection import connect
+from lakehouse.market.errors import BadInput
 
 pytestmark = pytest.mark.postgres
 PASSWORD = "correct horse battery"
@@ -136,6 +148,108 @@ def test_a_login_refuses_to_run_in_a_transaction(conn: Connection[Any], anna: Us
     """A failure that is rolled back with its caller would not count."""
     with conn.transaction(), pytest.raises(RuntimeError, match="outside a transaction: its failure must be kept"):
         login(conn, "anna", PASSWORD, HERE)
+
+
+def test_a_session_that_is_not_used_ends_after_two_hours(conn: Connection[Any], anna: User) -> None:
+    """Its use is written down once a minute at most."""
+    used, idle = login(conn, "anna", PASSWORD, HERE), login(conn, "anna", PASSWORD, HERE)
+    conn.execute("UPDATE lake.session SET seen_at = now() - interval '119 minutes'")
+    assert resolve(conn, used.token) == anna
+    conn.execute("UPDATE lake.session SET seen_at = seen_at - interval '1 minute'")
+    assert resolve(conn, used.token) == anna
+    assert resolve(conn, idle.token) is None
+    assert [session.session_id for session in list_sessions(conn)] == [session_id_of(conn, used.token)]
+
+
+def test_a_sessions_use_waits_for_nobody(dsn: str, conn: Connection[Any], anna: User) -> None:
+    """One request that is being answered for long does not hold up the others of its session."""
+    session = login(conn, "anna", PASSWORD, HERE)
+    conn.execute("UPDATE lake.session SET seen_at = now() - interval '5 minutes'")
+    with connect(dsn, "lakehouse_app") as other, other.transaction():
+        assert resolve(other, session.token) == anna
+        conn.execute("SET lock_timeout = '1s'")
+        assert resolve(conn, session.token) == anna
+
+
+def test_sessions_are_listed_with_whence_they_came(conn: Connection[Any], anna: User) -> None:
+    """A user recognises a stranger by it; the token is not shown."""
+    boris = create_user(conn, "boris", PASSWORD, Role.VIEWER)
+    session = login(conn, "anna", PASSWORD, HERE, program="Firefox\n" + "x" * 300)
+    mint(conn, boris, dt.timedelta(minutes=1))
+    (listed,) = list_sessions(conn, "anna")
+    assert (listed.user, listed.address, listed.program) == ("anna", HERE, "Firefox?" + "x" * 192)
+    assert listed.session_id == session_id_of(conn, session.token)
+    assert [each.user for each in list_sessions(conn)] == ["boris", "anna"]
+
+
+def test_a_user_ends_own_sessions_alone(conn: Connection[Any], anna: User) -> None:
+    """An admin, who names no user, ends anyone's; one that is over cannot be ended."""
+    first, second = login(conn, "anna", PASSWORD, HERE), login(conn, "anna", PASSWORD, HERE)
+    first_id, second_id = str(session_id_of(conn, first.token)), str(session_id_of(conn, second.token))
+    with pytest.raises(BadInput, match="there is no session"):
+        end_session(conn, first_id, "boris")
+    assert end_session(conn, first_id, "anna") == "anna"
+    assert end_session(conn, second_id) == "anna"
+    assert (resolve(conn, first.token), resolve(conn, second.token)) == (None, None)
+    for gone in (first_id, "nonsense", "a\0b"):
+        with pytest.raises(BadInput, match=r"there is no session '.*': it may be over already"):
+            end_session(conn, gone)
+
+
+def test_a_user_who_changes_the_password_stays_logged_in_here(conn: Connection[Any], anna: User) -> None:
+    """The other sessions end; the record has it."""
+    here, there = login(conn, "anna", PASSWORD, HERE), login(conn, "anna", PASSWORD, HERE)
+    change_password(conn, anna, PASSWORD, "another one, longer", HERE, token=here.token)
+    assert resolve(conn, here.token) == anna
+    assert resolve(conn, there.token) is None
+    entry = audit.read(conn, limit=1)[0]
+    assert (entry.user, entry.action, entry.target, entry.outcome) == ("anna", "set password", "anna", "done")
+
+
+def test_a_stolen_session_does_not_take_the_account(conn: Connection[Any], anna: User) -> None:
+    """A new password needs the present one, and guesses at it count as logins do."""
+    session = login(conn, "anna", PASSWORD, HERE)
+    for _ in range(5):
+        with pytest.raises(LoginFailed):
+            change_password(conn, anna, "a guess, long", "another one, longer", "10.0.0.1", token=session.token)
+    with pytest.raises(TooManyAttempts):
+        change_password(conn, anna, PASSWORD, "another one, longer", "10.0.0.1", token=session.token)
+    refused = [(entry.action, entry.outcome) for entry in audit.read(conn, user="-")]
+    assert refused == [("set password", "refused")] * 5
+
+
+def test_a_new_password_that_is_none_changes_nothing(conn: Connection[Any], anna: User) -> None:
+    """Sessions go on."""
+    session, other = login(conn, "anna", PASSWORD, HERE), login(conn, "anna", PASSWORD, HERE)
+    with pytest.raises(BadInput, match="a password has 10 to 1000 characters"):
+        change_password(conn, anna, PASSWORD, "short", HERE, token=session.token)
+    assert resolve(conn, other.token) == anna
+
+
+@pytest.mark.parametrize("change", ["password", "removal"])
+def test_no_session_begins_while_its_password_changes(dsn: str, conn: Connection[Any], anna: User, change: str) -> None:
+    """A login that has looked at the old password waits for the change, and then fails."""
+    create_user(conn, "boris", PASSWORD, Role.ADMIN)
+
+    def enter() -> None:
+        with connect(dsn, "lakehouse_app") as own:
+            login(own, "anna", PASSWORD, HERE)
+
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as threads, connect(dsn) as watching:
+        with connect(dsn) as other, other.transaction():
+            if change == "password":
+                set_password(other, "anna", "another one, longer")
+            else:
+                remove_user(other, "anna")
+            entering = threads.submit(enter)
+            until = time.monotonic() + 60
+            while watching.execute(waiting).fetchone() == (0,):
+                assert time.monotonic() < until
+                time.sleep(0.02)
+        with pytest.raises(LoginFailed):
+            entering.result()
+    assert list_sessions(conn) == []
 
 
 def _fail(conn: Connection[Any], name: str, times: int) -> None:

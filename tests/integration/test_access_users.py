@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -130,6 +133,34 @@ def test_the_last_admin_stays(conn: Connection[Any]) -> None:
     assert [user.name for user in list_users(conn)] == ["anna"]
 
 
+def test_two_admins_cannot_remove_each_other_at_once(dsn: str, conn: Connection[Any]) -> None:
+    """Nor demote, nor one of each: one of the two stays."""
+    changes: list[Callable[[Connection[Any], str], None]] = [remove_user, lambda c, name: set_role(c, name, "viewer")]
+
+    def change(how: Callable[[Connection[Any], str], None], name: str) -> bool:
+        with connect(dsn, "lakehouse_app") as own:
+            try:
+                how(own, name)
+            except BadInput:
+                return False
+        return True
+
+    with ThreadPoolExecutor(2) as threads:
+        for first, second in itertools.product(changes, repeat=2):
+            for name in ("anna", "boris"):
+                _make_admin(conn, name)
+            done = [threads.submit(change, first, "anna"), threads.submit(change, second, "boris")]
+            assert sum(each.result() for each in done) == 1
+            assert [user.role for user in list_users(conn)].count(Role.ADMIN) == 1
+
+
+def _make_admin(conn: Connection[Any], name: str) -> None:
+    try:
+        set_role(conn, name, Role.ADMIN)
+    except BadInput:
+        create_user(conn, name, PASSWORD, Role.ADMIN)
+
+
 def test_whoever_is_not_there_is_said_so(conn: Connection[Any]) -> None:
     """Changing a user who does not exist is an error, not a success."""
     with pytest.raises(BadInput, match="there is no user nobody"):
@@ -167,3 +198,29 @@ def test_the_audit_record_is_only_added_to(conn: Connection[Any]) -> None:
     for statement in ("DELETE FROM lake.audit", "UPDATE lake.audit SET outcome = ''", "TRUNCATE lake.audit"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for table audit"):
             conn.execute(statement)
+
+
+def test_the_audit_record_is_read_by_page_user_action_and_time(conn: Connection[Any]) -> None:
+    """The newest first; a page goes on where the last one ended."""
+    anna = create_user(conn, "anna", PASSWORD, "admin")
+    for number in range(5):
+        audit.record(conn, anna, "cancel", f"job {number}", {}, "cancelled", "127.0.0.1")
+    audit.record(conn, replace(anna, via="token report"), "ingest", "SBER", {}, "queued", None)
+    audit.record(conn, None, "ingest", "", {}, "refused", "")
+    page = audit.read(conn, limit=3)
+    assert [entry.target for entry in page] == ["", "SBER", "job 4"]
+    assert (page[1].user, page[1].via, page[1].address) == ("anna", "token report", "")
+    assert [entry.target for entry in audit.read(conn, limit=3, before=page[-1].entry_id)] == [
+        "job 3",
+        "job 2",
+        "job 1",
+    ]
+    assert [entry.target for entry in audit.read(conn, action="ingest")] == ["", "SBER"]
+    assert len(audit.read(conn, user="anna")) == 6
+    assert [entry.outcome for entry in audit.read(conn, user="-")] == ["refused"]
+    assert audit.read(conn, since=page[0].at + dt.timedelta(seconds=1)) == []
+    assert audit.read(conn, till=page[-1].at - dt.timedelta(hours=1)) == []
+    assert (
+        len(audit.read(conn, since=page[-1].at - dt.timedelta(hours=1), till=page[0].at + dt.timedelta(hours=1))) == 7
+    )
+    assert audit.actions(conn) == ["cancel", "ingest"]

@@ -13,6 +13,8 @@ from infra.aws.deployment import CONFIG, NotDeployable, fill, one_stage, place_o
 from infra.aws.own import event_sources
 from infra.aws.policies import Place, function_names, policy
 from infra.installing.environment import ROOT
+from lakehouse.bronze.ledger import PREFIX
+from lakehouse.bronze.upload_file import UPLOADS
 from lakehouse.settings import Names
 
 PLACE = Place("123456789012", "eu-central-1", "aws", Names("our-bronze", "ours"))
@@ -72,6 +74,13 @@ def test_only_what_lands_or_looks_at_objects_reaches_the_bucket() -> None:
     reaching = {name for name in function_names() if any(action.startswith("s3:") for action in allowed(name))}
     assert reaching == {"ingest_step", "fetch", "landed", "uploaded", "api_handler"}
     assert "s3:PutObject" not in allowed("landed")
+
+
+def test_the_bucket_is_listed_where_there_is_something_to_find() -> None:
+    """What else lies in it, nobody but the worker learns."""
+    (listing,) = (each for each in statements("ingest_step") if each["Action"] == ["s3:ListBucket"])
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": [f"{PREFIX}*", f"{UPLOADS}*"]}}
+    assert {name for name in function_names() if "s3:ListBucket" in allowed(name)} == {"ingest_step"}
 
 
 def test_the_code_of_a_function_may_not_touch_the_network() -> None:
