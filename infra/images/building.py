@@ -18,7 +18,7 @@ DOCKERFILE = ROOT / "infra" / "docker" / "lakehouse.Dockerfile"
 BASE = "localhost/lakehouse-base"
 PROGRAMS = ("buildah", "debootstrap", "unshare")
 # What the official Python images have beside Debian, as far as the Dockerfile needs it
-PACKAGES = "ca-certificates,python3.11,python3.11-venv"
+PACKAGES = "ca-certificates,python3.11,python3-venv"
 # Where Debian keeps authorities that the machine's owner added (a company's proxy)
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
 ONLINE = "check that this machine reaches its registries, then run make images again"
