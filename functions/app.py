@@ -15,6 +15,7 @@ from functions import (
     candles,
     context,
     events,
+    health,
     jobs,
     quality,
     schedules,
@@ -31,7 +32,7 @@ from lakehouse.settings import names
 NAMES = names()
 app = Api(app_name=NAMES.queue_prefix)
 
-app.route("/v1/health")(session.health)
+app.route("/v1/health")(health.read_health)
 app.route("/v1/login", methods=["POST"])(session.login)
 app.route("/v1/logout", methods=["POST"])(session.logout)
 

@@ -1,23 +1,19 @@
-"""Logging in and out, and whether the platform is there."""
+"""Logging in and out."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import Annotated, Literal
 
-import psycopg
 from chalice.app import Response
 from pydantic import Field
 
-from functions import context
 from functions.answers import answer
 from functions.models import Answered, Body
 from functions.operation import Call, operation
 from functions.requests import DEVICE, SESSION, cookie_of, login_cookies, set_cookie, token_of
 from lakehouse.access import sessions
 from lakehouse.access.roles import Role
-from lakehouse.database.outage import why_away
-from lakehouse.serving import queries
 
 
 class Login(Body):
@@ -34,30 +30,6 @@ class LoggedIn(Answered):
 
 class Nothing(Answered):
     pass
-
-
-class Healthy(Answered):
-    status: Literal["ok"]
-    source: Annotated[str, Field(description="exchange, recorded or simulator")]
-    data_version: int
-
-
-class Degraded(Answered):
-    status: Literal["degraded"]
-    code: str
-    detail: str
-
-
-@operation(None, "read the platform's health", answers={200: Healthy, 503: Degraded}, holds_connection=False)
-def health(call: Call) -> object:
-    """Return whether the platform answers, and which version of the data it shows."""
-    try:
-        with context.api_pool().connection(timeout=2) as conn:
-            publication = queries.publication(conn)
-    except psycopg.OperationalError as error:
-        why = why_away(context.dsn()) or str(error)
-        return answer({"status": "degraded", "code": "unavailable", "detail": f"the database is away: {why}"}, 503)
-    return {"status": "ok", "source": context.settings().source, "data_version": publication.data_version}
 
 
 @operation(

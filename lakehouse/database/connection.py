@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import psycopg
 from psycopg import Connection, sql
 from psycopg_pool import ConnectionPool
+
+from lakehouse.database.watching import WatchedConnection
+
+# Who waits at a page or a program is told sooner than a worker
+_SILENT_S = 3.0
 
 Role = Literal["lakehouse_owner", "lakehouse_app", "lakehouse_read"]
 
 
 def connect(dsn: str, role: Role | None = None, autocommit: bool = True) -> Connection[Any]:
-    """Open a connection that speaks UTC and acts as *role*; keepalives notice a server that went away."""
-    conn = psycopg.connect(dsn, autocommit=True, connect_timeout=10, keepalives_idle=30, application_name="lakehouse")
+    """
+    Open a connection that speaks UTC and acts as *role*.
+
+    Keepalives notice a machine that went away, and a server that is frozen is taken for away (watching.py).
+    """
+    conn = WatchedConnection.connect(
+        dsn, autocommit=True, connect_timeout=10, keepalives_idle=30, application_name="lakehouse"
+    )
+    conn.server = dsn
     _configure(conn, role)
     conn.autocommit = autocommit
     return conn
@@ -28,12 +39,19 @@ def pool(
     A statement that takes longer than *statement_s* seconds is ended (0: none is). While the server is away whoever
     wants a connection gets psycopg_pool.PoolTimeout.
     """
+
+    def configure(conn: Connection[Any]) -> None:
+        if isinstance(conn, WatchedConnection):
+            conn.server, conn.silent_s = dsn, _SILENT_S
+        _configure(conn, role, statement_s)
+
     return ConnectionPool(
         dsn,
         min_size=min_size,
         max_size=max_size,
+        connection_class=WatchedConnection,
         kwargs={"autocommit": True, "connect_timeout": 10, "application_name": "lakehouse"},
-        configure=lambda conn: _configure(conn, role, statement_s),
+        configure=configure,
         check=ConnectionPool.check_connection,
         timeout=5,
         reconnect_timeout=5,  # the pool looks for the server ever more seldom; it gives up soon, and is asked anew

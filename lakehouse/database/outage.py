@@ -22,6 +22,7 @@ Result = TypeVar("Result")
 # Longer than a restart with recovery takes; whoever waits holds nothing meanwhile.
 OUTAGE_S = 120.0
 _RETRY_S = (0.1, 1.0)
+_WHY_S = 3
 # What a server says that will soon take connections again, or another one of them (libpq gives no SQLSTATE for these)
 _PASSING = (
     "starting up",
@@ -110,9 +111,9 @@ def connect_patiently(dsn: str, role: Role | None = None, patience_s: float = OU
 
 
 def why_away(dsn: str) -> str:
-    """Return why the database takes no connection now, in one line; empty if it takes one."""
+    """Return why the database takes no connection now, in one line, within seconds; empty if it takes one."""
     try:
-        connect(dsn).close()
+        psycopg.connect(dsn, connect_timeout=_WHY_S).close()
     except psycopg.OperationalError as error:
         return _one_line(error)
     return ""

@@ -13,8 +13,10 @@ from procrastinate import PsycopgConnector
 from procrastinate.connector import Notify
 from procrastinate.exceptions import ConnectorException
 from procrastinate.sql import queries
+from psycopg import AsyncConnection
 
 from lakehouse.database.outage import DatabaseAway, is_outage, outage_of, waits
+from lakehouse.database.watching import AsyncWatchedConnection
 
 Result = TypeVar("Result")
 
@@ -28,6 +30,11 @@ _PUT_BACK: LiteralString = """
 """
 
 
+async def _watch(dsn: str, conn: AsyncConnection[Any]) -> None:
+    if isinstance(conn, AsyncWatchedConnection):
+        conn.server = dsn
+
+
 class SteadyConnector(PsycopgConnector):
     """
     Procrastinate's connector, which asks again when the server went away.
@@ -39,7 +46,15 @@ class SteadyConnector(PsycopgConnector):
 
     def __init__(self, dsn: str, connections: int, patience_s: float = PATIENCE_S) -> None:
         # The pool looks for the server itself, ever more seldom; so it gives up soon and is asked anew
-        super().__init__(conninfo=dsn, min_size=1, max_size=connections, timeout=5, reconnect_timeout=4)
+        super().__init__(
+            conninfo=dsn,
+            min_size=1,
+            max_size=connections,
+            timeout=5,
+            reconnect_timeout=4,
+            connection_class=AsyncWatchedConnection,
+            configure=partial(_watch, dsn),
+        )
         self.back_at = float("-inf")
         self.given_up: DatabaseAway | None = None
         self._outage, self._patience_s = outage_of(dsn), patience_s

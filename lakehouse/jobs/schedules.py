@@ -117,6 +117,25 @@ def last_runs(conn: Connection[Any]) -> dict[str, Run]:
     return {row.name: row for row in rows}
 
 
+def late(conn: Connection[Any], patience: dt.timedelta, *, is_real_time: bool) -> list[tuple[str, dt.datetime]]:
+    """
+    Return the schedules that were due longer than *patience* ago and were not run for it, each with when that was.
+
+    Args:
+        is_real_time: Whether the database's clock runs them, else the one that was read last.
+    """
+    row = conn.execute("SELECT now(), shown_at FROM lake.schedule_clock").fetchone()
+    now = dt.datetime.now(dt.UTC) if row is None else row[0] if is_real_time else row[1] or row[0]
+    done = dict(conn.execute("SELECT name, max(due_at) FROM lake.schedule_run GROUP BY name").fetchall())
+    found = []
+    for each in schedules(conn):
+        due = each.last_due(now)
+        is_missed = each.is_on and each.since is not None and each.since < due and done.get(each.name, each.since) < due
+        if is_missed and now - due > patience:
+            found.append((each.name, due))
+    return found
+
+
 def run_due(conn: Connection[Any], now: dt.datetime) -> list[str]:
     """
     Queue the step of each schedule that is due at *now* and was not queued for that time; return their names.

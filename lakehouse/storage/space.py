@@ -10,6 +10,8 @@ from pathlib import Path
 
 from lakehouse.market.errors import LakehouseError
 
+# Below it nothing is started any more
+NEARLY_FULL = 256 << 20
 # obstore, the JVM and PostgreSQL tell it in words: those of strerror, or a hint
 _FULL = ("No space left on device", "Disk quota exceeded", "Check free disk space")
 

@@ -16,13 +16,13 @@ from typing import Any
 from lakehouse.database.binaries import can_enter, server_user
 from lakehouse.market.errors import BadInput
 from lakehouse.settings import Settings
-from lakehouse.storage.space import free_bytes, human_size
+from lakehouse.storage.space import NEARLY_FULL, free_bytes, human_size
 from lakehouse.storage.stamp import claim, encoded, named
 from lakehouse.storage.store import open_store
 from lakehouse.up.plan import Plan, read_stamp, stamp_file
 
 # A new PostgreSQL takes 60 MB, Spark some files of its own; less than this, and a start would fail half-way.
-LEAST_FREE = 256 << 20
+LEAST_FREE = NEARLY_FULL
 # The demo takes 400 MB, a year of minutes of one share about 30 MB in all stations together.
 AMPLE_FREE = 2 << 30
 _LOCK_WITHIN_S = 0.5

@@ -89,6 +89,7 @@ class Town:
             "LAKEHOUSE_DATABASE_URL": self.server.dsn,
             "LAKEHOUSE_DATA_DIR": str(self.folder),
             "LAKEHOUSE_SOURCE": "simulator",
+            "LAKEHOUSE_LOG_FORMAT": "json",
         }
         with (
             self.log(name).open("wb") as log,
@@ -230,12 +231,15 @@ def test_health_is_degraded_while_the_database_is_away(town: Town) -> None:
         until(lambda: get(port, "health")[0] == 200, "health")
         town.take_away(is_killed=True)
         status, said = get(port, "health")
-        assert (status, said["status"], said["code"]) == (503, "degraded", "unavailable")
-        assert said["detail"].startswith("the database is away: connection failed")
+        assert (status, said["status"], said["live"], said["ready"]) == (503, "unavailable", True, False)
+        assert [reason["code"] for reason in said["reasons"]] == ["database_away"]
+        assert said["reasons"][0]["message"].startswith("the database is away: connection failed")
+        assert get(port, "health?probe=live") == (200, {"status": "ok", "live": True})
+        assert get(port, "health?probe=ready")[0] == 503
         assert get(port, "jobs")[0] == 503
         town.server.start()
         until(lambda: get(port, "health")[0] == 200, "health", seconds=20)
-        assert get(port, "health")[1]["status"] == "ok"
+        assert get(port, "health")[1]["ready"] is True
         assert process.poll() is None
     assert "Traceback" not in town.log("web").read_text(encoding="utf-8")
 
