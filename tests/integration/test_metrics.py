@@ -69,12 +69,12 @@ def web(postgres: EmbeddedPostgres, migrated_database: str) -> Iterator[Web]:
         settings = Settings(database_url=SecretStr(dsn), metrics_token=SecretStr(TOKEN), sandbox="off")
         patched.setenv("LAKEHOUSE_DATABASE_URL", dsn)
         context.settings.cache_clear()
-        context.pool.cache_clear()
+        context.api_pool.cache_clear()
         with TestClient(create_app(settings)) as client:
             yield Web(client, dsn, make_users(dsn))
-        context.pool().close()
+        context.api_pool().close()
         context.settings.cache_clear()
-        context.pool.cache_clear()
+        context.api_pool.cache_clear()
 
 
 def test_metrics_are_for_prometheus_and_for_admins(web: Web) -> None:
