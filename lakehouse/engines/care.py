@@ -6,6 +6,8 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError
@@ -29,7 +31,8 @@ class TableCare:
     Attributes:
         version: The table's version afterwards; *former* the one before. Equal if there was nothing to do.
         compacted: Files that were made fewer, and how many they are now.
-        removed: Files that no kept version needed.
+        removed: Files that no kept version needed, and *freed* their bytes.
+        rows, files, size: What the table holds afterwards: rows, files, and their bytes.
         left_out: Why something was not done; empty if all was.
     """
 
@@ -37,6 +40,10 @@ class TableCare:
     version: int
     compacted: tuple[int, int] = (0, 0)
     removed: int = 0
+    freed: int = 0
+    rows: int = 0
+    files: int = 0
+    size: int = 0
     left_out: str = ""
 
 
@@ -72,32 +79,43 @@ def care_for(
             generation.check()
             unread = unread_from if unread_from is not None and unread_from <= former else None
             with files_lock_if_free(dsn) as is_free:
-                removed, left_out = _vacuum(address, unread, kept, ours) if is_free else (0, _BACKUP)
+                removed, freed, left_out = _vacuum(address, unread, kept, ours) if is_free else (0, 0, _BACKUP)
         except CommitFailedError as error:
             log.warning("engines.care_left_out", table=name, error=str(error))
             return TableCare(former, address.open().version(), left_out=f"another writer came between: {error}")
         table = address.open()
         if table.version() > former and _all_ours(table, former, run_id):
             record(former, table.version())
-        return TableCare(former, table.version(), compacted, removed, left_out)
+        return TableCare(former, table.version(), compacted, removed, freed, *_measured(table), left_out)
 
 
 def _vacuum(
     address: TableAddress, unread_from: int | None, kept: dt.timedelta, ours: CommitProperties
-) -> tuple[int, str]:
-    """Remove what no version within *kept* needs; return how many files, or why none."""
+) -> tuple[int, int, str]:
+    """Remove what no version within *kept* needs; return how many files and bytes, or why none."""
     if unread_from is not None:
         at = _committed_at(address.open(), unread_from)
         if at is None or at < dt.datetime.now(dt.UTC) - kept:
-            return 0, f"nothing was removed: changes from version {unread_from} on are unread; merge and publish first"
+            return (
+                0,
+                0,
+                f"nothing was removed: changes from version {unread_from} on are unread; merge and publish first",
+            )
     hours = int(kept.total_seconds() // 3600)
     # deltalake names again what it removed long ago, and would commit for it
     listed = address.open().vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
     store = open_store(address.url, address.options)
-    there = sum(store.exists(path) for path in listed)
+    there = [size for path in listed if (size := store.size(path)) is not None]
     if there:
         address.open().vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True, commit_properties=ours)
-    return there, ""
+    return len(there), sum(there), ""
+
+
+def _measured(table: DeltaTable) -> tuple[int, int, int]:
+    """Return the rows, the files and the bytes of a table."""
+    files = pa.table(table.get_add_actions(flatten=True))
+    rows, size = (pc.sum(files[name]).as_py() or 0 for name in ("num_records", "size_bytes"))
+    return rows, files.num_rows, size
 
 
 def _committed_at(table: DeltaTable, version: int) -> dt.datetime | None:

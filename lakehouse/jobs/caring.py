@@ -1,4 +1,4 @@
-"""The step `care`: every table compacted and cleared, and PostgreSQL's statistics made anew."""
+"""The step `care`: every table compacted and cleared, old rows of PostgreSQL removed, its statistics made anew."""
 
 from __future__ import annotations
 
@@ -12,30 +12,43 @@ from psycopg import Connection
 
 from lakehouse.database.connection import connect
 from lakehouse.engines.care import KEPT, TableCare, care_for
+from lakehouse.jobs.retention import remove_old
 from lakehouse.market.candle import FACT_CANDLE, GOLD, QUARANTINE, SILVER
 from lakehouse.market.table import Table
 from lakehouse.silver.lake import Lake
+from lakehouse.storage.space import human_size
 
 
 @dataclass
 class CareReport:
-    """What was done, by name of table, and how long PostgreSQL's statistics took."""
+    """What was done: by name of table, old rows of PostgreSQL removed by kind, and how long its statistics took."""
 
     run_id: str
     tables: dict[str, TableCare] = field(default_factory=dict)
+    old_rows: dict[str, int] = field(default_factory=dict)
     analyzed_s: float = 0.0
     seconds: float = 0.0
 
     def __str__(self) -> str:
         before, after = (sum(each.compacted[side] for each in self.tables.values()) for side in (0, 1))
-        removed = sum(each.removed for each in self.tables.values())
-        left_out = [f"{name}: {each.left_out}" for name, each in self.tables.items() if each.left_out]
-        return "; ".join([f"{before:,} files made {after:,}, {removed:,} removed", *left_out])
+        removed, freed, rows, files, size = (
+            sum(getattr(each, name) for each in self.tables.values())
+            for name in ("removed", "freed", "rows", "files", "size")
+        )
+        old = ", ".join(f"{what} {count:,}" for what, count in self.old_rows.items() if count)
+        return "; ".join(
+            [
+                f"{before:,} files made {after:,}, {removed:,} removed ({human_size(freed)})",
+                f"{rows:,} rows in {files:,} files, {human_size(size)}",
+                *([f"old rows removed: {old}"] if old else []),
+                *(f"{name}: {each.left_out}" for name, each in self.tables.items() if each.left_out),
+            ]
+        )
 
 
 def care(dsn: str, lake: Lake, run_id: str, kept: dt.timedelta = KEPT) -> CareReport:
     """
-    Keep all tables that there are small, and PostgreSQL's statistics fresh.
+    Keep all tables that there are small, PostgreSQL without what is too old, and its statistics fresh.
 
     No row changes, so whoever has read a table to its end has read it still: his progress moves along.
 
@@ -60,6 +73,7 @@ def care(dsn: str, lake: Lake, run_id: str, kept: dt.timedelta = KEPT) -> CareRe
                 record=partial(_move_on, conn, progress, run_id),
                 kept=kept,
             )
+        report.old_rows = remove_old(conn)
         analyzing = time.monotonic()
         conn.execute("ANALYZE")
         report.analyzed_s = round(time.monotonic() - analyzing, 3)

@@ -26,7 +26,7 @@ MEANING = {
     "increment": "bring all that is held up to date, once the exchange has published a day",
     "forming": "read again what forms, while there is trading",
     "reconcile": "find what landed in Bronze and was not heard of",
-    "care": "compact the tables, remove what no version needs, refresh PostgreSQL's statistics",
+    "care": "compact the tables, remove files that no version needs and rows that are too old, refresh statistics",
 }
 # Clocks of several schedulers may differ by so much
 _SKEW = dt.timedelta(minutes=5)

@@ -190,6 +190,13 @@ class Store:
         if self.folder is not None:
             yield from sorted(found for found in walk(self.folder, prefix.rstrip("/")) if found.stranger)
 
+    def size(self, key: str) -> int | None:
+        """Return the bytes of *key*, None without such an object."""
+        try:
+            return self._persist(lambda: obstore.head(self._store, key), f"look for {key} in")["size"]
+        except FileNotFoundError:
+            return None
+
     def _persist(self, act: Callable[[], T], what: str) -> T:
         if self.folder is not None:
             return act()

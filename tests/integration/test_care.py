@@ -51,12 +51,20 @@ def files(gold: GoldLake) -> int:
     return len(gold.lake.at(FACT_CANDLE).open().file_uris())
 
 
+def stored(gold: GoldLake) -> int:
+    """Return the bytes of the files of facts on the disk, needed or not."""
+    paths = Path(gold.lake.at(FACT_CANDLE).url).rglob("*.parquet")
+    return sum(path.stat().st_size for path in paths if path.parent.name != "_delta_log")
+
+
 def test_many_files_become_one_and_nobody_reads_anything_anew(dsn: str, gold: GoldLake) -> None:
     """The rows are the same; the next publish has nothing to do, and the one behind it only what is new."""
-    before, many = gold_hash(gold), files(gold)
+    before, many, stored_before = gold_hash(gold), files(gold), stored(gold)
     report = care(dsn, gold.lake, "care-1", NOTHING_KEPT)
     assert (many > 1, files(gold), gold_hash(gold)) == (True, 1, before)
     assert report.tables["gold.fact_candle"].removed > 0
+    table = report.tables["gold.fact_candle"]
+    assert table.freed == stored_before + table.size - stored(gold) > 0
     assert str(report).startswith(f"{many} files made 1, ")
     assert publish_gold(dsn, gold.lake).kind == "nothing new"
     gold.put(fact(SBER, 8))
@@ -69,7 +77,10 @@ def test_care_that_finds_nothing_to_do_makes_no_version(dsn: str, gold: GoldLake
     care(dsn, gold.lake, "care-1", NOTHING_KEPT)
     care(dsn, gold.lake, "care-2", NOTHING_KEPT)
     version = table_version(gold.lake.at(FACT_CANDLE))
-    assert str(care(dsn, gold.lake, "care-3", NOTHING_KEPT)) == "0 files made 0, 0 removed"
+    report = care(dsn, gold.lake, "care-3", NOTHING_KEPT)
+    table = report.tables["gold.fact_candle"]
+    assert str(report).startswith("0 files made 0, 0 removed (0 kB); 10 rows in 3 files, ")
+    assert (table.rows, table.files, table.size) == (8, 1, stored(gold))
     assert table_version(gold.lake.at(FACT_CANDLE)) == version
 
 
