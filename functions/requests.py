@@ -13,7 +13,7 @@ from psycopg import Connection
 from pydantic import BaseModel, ValidationError
 
 from functions.answers import document
-from lakehouse.access import audit, sessions, tokens
+from lakehouse.access import audit, tokens
 from lakehouse.access.roles import NotAllowed, NotLoggedIn, Role, User, require, require_session
 from lakehouse.access.sessions import Session
 from lakehouse.access.throttle import PLACE_LIFETIME
@@ -83,7 +83,7 @@ def user_with(
     Raises:
         NotLoggedIn, NotAllowed: see access/roles.py.
     """
-    user = _user_of(conn, request)
+    user = tokens.asker(conn, bearer_of(request), cookie_of(request.headers, SESSION))
     asked_by(user.name if user else "")
     try:
         if user and user.is_read_only and request.method not in _READING:
@@ -94,15 +94,6 @@ def user_with(
         if action:
             audit.record(conn, user, action, "", {}, "refused", address_of(request))
         raise
-
-
-def _user_of(conn: Connection[Any], request: Request) -> User | None:
-    """Return whose session or API token the request carries; a token is believed as Bearer alone."""
-    bearer = bearer_of(request)
-    if bearer.startswith(tokens.PREFIX):
-        return tokens.resolve(conn, bearer)
-    token = token_of(request)
-    return sessions.resolve(conn, token) if token else None
 
 
 def address_of(request: Request) -> str:

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 
 from functions.requests import SESSION, cookie_of
 from gradio_app.session import Pool
-from lakehouse.access import sessions, tokens
+from lakehouse.access import tokens
 from lakehouse.access.roles import NotAllowed, NotLoggedIn, Role, require
 from lakehouse.operations.metrics import LakehouseCollector
 from lakehouse.settings import Settings
@@ -60,10 +60,8 @@ def _has_token(request: Request, known: str | None) -> bool:
 
 
 def _require_admin(request: Request, pool: Pool) -> None:
-    bearer = _bearer(request)
-    token = bearer or cookie_of(request.headers, SESSION)
-    if not token:
+    bearer, cookie = _bearer(request), cookie_of(request.headers, SESSION)
+    if not bearer and not cookie:
         raise NotLoggedIn("log in first")
-    resolve = tokens.resolve if bearer.startswith(tokens.PREFIX) else sessions.resolve
     with pool.connection(timeout=_PATIENCE_S) as conn:
-        require(resolve(conn, token), Role.ADMIN)
+        require(tokens.asker(conn, bearer, cookie), Role.ADMIN)

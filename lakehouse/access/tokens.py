@@ -16,6 +16,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from lakehouse.access import sessions
 from lakehouse.access.roles import NoSuch, Role, User
 from lakehouse.market.errors import BadInput
 
@@ -129,6 +130,13 @@ def resolve(conn: Connection[Any], text: str) -> User | None:
             (row[0],),
         )
     return User(row[1], row[2], min(Role(row[4]), Role(row[5])), f"token {row[3]}", row[6])
+
+
+def asker(conn: Connection[Any], bearer: str, cookie: str) -> User | None:
+    """Return whose API token or session a request carries; a token is believed as Bearer alone, no page can send it."""
+    if bearer.startswith(PREFIX):
+        return resolve(conn, bearer)
+    return sessions.resolve(conn, bearer or cookie) if bearer or cookie else None
 
 
 def list_tokens(conn: Connection[Any], user_name: str | None = None) -> list[Token]:

@@ -16,6 +16,9 @@ from pydantic import SecretStr
 
 from functions import context
 from gradio_app.server import create_app
+from lakehouse.access.roles import Role
+from lakehouse.access.tokens import make_token
+from lakehouse.access.users import user_named
 from lakehouse.database import counters
 from lakehouse.database.connection import connect, pool
 from lakehouse.database.runner import EmbeddedPostgres
@@ -78,9 +81,13 @@ def web(postgres: EmbeddedPostgres, migrated_database: str) -> Iterator[Web]:
 
 
 def test_metrics_are_for_prometheus_and_for_admins(web: Web) -> None:
-    """A token that the settings name, or a session of an admin; 401 without one, 403 with another role's."""
+    """A token that the settings name, or an admin's session or API token; 401 without, 403 for other roles."""
     assert web.scrape().status_code == 200
     assert web.scrape(web.tokens["admin"]).status_code == 200
+    with connect(web.dsn, "lakehouse_app") as conn:
+        admin = user_named(conn, "admin")
+        token, lesser = (make_token(conn, admin, f"{role}", role=role).text for role in (Role.ADMIN, Role.ANALYST))
+    assert [web.scrape(each).status_code for each in (token, lesser)] == [200, 403]
     assert [web.scrape(web.tokens[role]).status_code for role in ("viewer", "analyst")] == [403, 403]
     assert [web.scrape(token).status_code for token in ("", "another token", TOKEN[:-1])] == [401, 401, 401]
 
