@@ -10,6 +10,7 @@ import psycopg
 from lakehouse.cli.audit import audit
 from lakehouse.cli.backup import backup, restore_
 from lakehouse.cli.demo import demo
+from lakehouse.cli.doctor import doctor
 from lakehouse.cli.jobs import ingest, jobs
 from lakehouse.cli.platform import rebuild, simulator, up
 from lakehouse.cli.prepare import buckets, migrate
@@ -50,6 +51,7 @@ COMMANDS = (
     buckets,
     backup,
     restore_,
+    doctor,
 )
 for command in COMMANDS:
     lakehouse.add_command(command)

