@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import psycopg
 import structlog
 from psycopg import Connection
 
 from lakehouse.bronze.ledger import PREFIX, Junk, look_through, record_landed
 from lakehouse.bronze.uploads import import_missed
+from lakehouse.market.errors import LakehouseError
 from lakehouse.storage.store import Store
 
 log = structlog.get_logger()
@@ -52,7 +54,13 @@ def reconcile(conn: Connection, store: Store) -> Reconciled:
             )
             continue
         key, trailer = each
-        record_landed(conn, key, trailer)
+        try:
+            record_landed(conn, key, trailer)
+        except (LakehouseError, psycopg.OperationalError):  # of the database
+            raise
+        except Exception as error:  # nobody thought of it: the others are recorded all the same
+            log.exception("bronze.object_not_recorded", key=key, error=str(error))
+            continue
         found.recorded.append(key)
         log.warning("bronze.object_recorded_late", key=key, rows=trailer.rows)
     found.uploads = [each.upload_key for each in import_missed(conn, store)]

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, LiteralString
 
+import psycopg
 import structlog
 from psycopg import Connection
 from psycopg.rows import class_row
@@ -20,7 +20,7 @@ from psycopg.rows import class_row
 from lakehouse.bronze.ledger import record_landed
 from lakehouse.bronze.objects import FETCHED, Trailer, decode_object, encode_object
 from lakehouse.bronze.upload_file import MAX_FILE, UPLOADS, read_upload
-from lakehouse.market.errors import BadInput
+from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.storage.events import is_plain
 from lakehouse.storage.store import ObjectTooLarge, Store
 
@@ -134,12 +134,24 @@ def accept(conn: Connection[Any], store: Store, key: str, by: str, now: dt.datet
 
 
 def import_missed(conn: Connection[Any], store: Store) -> Iterator[Upload]:
-    """Import the files under uploads/ that nobody looked at since they were put there. Costs a listing of them."""
+    """
+    Import the files under uploads/ that nobody looked at since they were put there. Costs a listing of them.
+
+    One that cannot be looked at is logged, and looked at again the next time.
+    """
     known = dict(conn.execute("SELECT upload_key, mark FROM lake.upload").fetchall())
     for key, mark in store.marks(UPLOADS):
         if known.get(key) != mark and is_plain(key):
-            with suppress(FileNotFoundError):  # taken away since it was listed
-                yield import_file(conn, store, key)
+            try:
+                found = import_file(conn, store, key)
+            except FileNotFoundError:  # taken away since it was listed
+                continue
+            except (LakehouseError, psycopg.OperationalError):  # of the store, the disk or the database
+                raise
+            except Exception as error:  # nobody thought of it: the other files are imported all the same
+                log.exception("bronze.upload_not_imported", key=key, error=str(error))
+                continue
+            yield found
 
 
 def upload(conn: Connection[Any], key: str) -> Upload:

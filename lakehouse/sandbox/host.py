@@ -23,11 +23,16 @@ __all__ = ["Limits", "Outcome", "Sandbox"]
 Status = Literal["done", "error", "stopped", "timeout", "memory", "cpu", "died", "refused"]
 
 _ANSWER_S = 5.0
+SILENT_S = 30.0  # it tells a place every 5 s, and ends what runs 10 s after its time
 _LONGEST_NAME = 100  # of a socket, in bytes; the kernel's own limit is 107
 _OFF = (
     "the sandbox is off: LAKEHOUSE_SANDBOX says so, or the pages were not started by `lakehouse up` or `lakehouse demo`"
 )
 _AWAY = "the sandbox's process does not answer; it is started again within seconds (logs/sandbox.log says why it ended)"
+_SILENT = (
+    "the sandbox's process said nothing for long, as if it were stopped, and the run was given up: "
+    "run it again; if it stays so, have `kill -9` end the process that logs/sandbox.log is of"
+)
 _CUT_SHORT = "the sandbox's process ended while this ran, and with it the run: run it again"
 
 
@@ -60,10 +65,12 @@ class Sandbox:
 
     Args:
         path: The runner's socket; None where there is no runner.
+        silent_s: How long the runner may say nothing beyond the time that a run has.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, silent_s: float = SILENT_S) -> None:
         self.path = path
+        self._silent_s = silent_s
 
     def why_off(self) -> str | None:
         """Return why nothing can be run and what would help, None if the sandbox is on."""
@@ -106,6 +113,8 @@ class Sandbox:
             return _without_result("refused", f"the program is longer than {limits.code_bytes >> 10} KiB: shorten it")
         try:
             answer, document = self.exchange(text, frames, user, limits, on_place or (lambda _: None))
+        except TimeoutError:
+            return _without_result("died", _SILENT)
         except (OSError, EOFError, ValueError):
             return _without_result("died", _CUT_SHORT)
         if "refused" in answer:
@@ -122,18 +131,28 @@ class Sandbox:
     def exchange(
         self, text: bytes, frames: bytes | memoryview, user: str, limits: Limits, on_place: Callable[[int], None]
     ) -> tuple[dict[str, Any], bytes]:
-        """Return the runner's last answer and, where the run ended, the child's document: hostile bytes."""
+        """
+        Return the runner's last answer and, where the run ended, the child's document: hostile bytes.
+
+        Raises TimeoutError when the runner says nothing for longer than it ever does.
+        """
         descriptors: list[int] = []
         with self._connected() as sock:
+            sock.settimeout(self._silent_s)  # while the run waits the runner tells its place, changed or not
             try:
                 descriptors += [wire.sealed(text, "code"), wire.sealed(frames, "data")]
                 wire.send(sock, {"op": "run", "user": user, "limits": as_json(limits)}, descriptors)
             finally:
                 wire.close(descriptors)
+            told = None
             while True:
                 answer, _ = wire.receive(sock)
                 if "place" in answer:
-                    on_place(int(answer["place"]))
+                    if (place := int(answer["place"])) != told:
+                        on_place(place)
+                    told = place
+                    if place == 0:
+                        sock.settimeout(limits.wall_s + self._silent_s)
                 else:
                     return answer, wire.exactly(sock, int(answer.get("bytes", 0)))
 

@@ -7,6 +7,7 @@ import os
 import threading
 
 _LONGEST = 100
+MOST_BYTES = 1 << 30
 
 
 class Busy(Exception):
@@ -19,12 +20,14 @@ class Ticket:
 
     Attributes:
         user: Whose it is.
+        size: Bytes of its data, which lie in memory.
         wake: A descriptor that can be read when the place may have changed, or the run is to stop.
         is_stopped: Whether its user asked to stop it.
     """
 
-    def __init__(self, user: str) -> None:
+    def __init__(self, user: str, size: int = 0) -> None:
         self.user = user
+        self.size = size
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.is_stopped = False
 
@@ -44,22 +47,35 @@ class Queue:
 
     Args:
         slots: How many run at once.
+        most_bytes: Of data that lie in memory for all of them; one alone may have more.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, most_bytes: int = MOST_BYTES) -> None:
         self._slots = slots
+        self._most_bytes = most_bytes
         self._tickets: list[Ticket] = []
         self._running: set[Ticket] = set()
         self._lock = threading.Lock()
 
-    def join(self, user: str) -> Ticket:
-        """Return a new ticket at the end of the queue; raise Busy if the user has one, or too many wait."""
+    def join(self, user: str, size: int = 0) -> Ticket:
+        """
+        Return a new ticket at the end of the queue.
+
+        Args:
+            size: Bytes of memory that its data hold until it leaves.
+
+        Raises:
+            Busy: if the user has one, too many wait, or the data of all would take too much memory.
+        """
         with self._lock:
             if any(ticket.user == user for ticket in (*self._tickets, *self._running)):
                 raise Busy("you have a run already, one at a time: wait for it, or stop it")
             if len(self._tickets) >= _LONGEST:
                 raise Busy(f"{_LONGEST} runs wait already: try again in a few minutes")
-            ticket = Ticket(user)
+            held = sum(ticket.size for ticket in (*self._tickets, *self._running))
+            if held and held + size > self._most_bytes:
+                raise Busy("the data of the runs that wait fill the memory there is for them: try again in a minute")
+            ticket = Ticket(user, size)
             self._tickets.append(ticket)
             return ticket
 

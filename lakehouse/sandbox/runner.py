@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from lakehouse.sandbox.queueing import Busy, Queue, Ticket
 from lakehouse.sandbox.supervision import Ending, Supervision, wait_for
 from lakehouse.sandbox.warmth import COMMAND, ForkServer
 
+_TELL_S = 5.0
 _STARTING = "the sandbox is starting: try again in a few seconds"
 _LOG = structlog.get_logger()
 
@@ -112,7 +114,7 @@ class Runner:
         if os.fstat(descriptors[0]).st_size > limits.code_bytes:
             raise BadInput(f"the program is longer than {limits.code_bytes >> 10} KiB")
         try:
-            ticket = self._queue.join(user)
+            ticket = self._queue.join(user, os.fstat(descriptors[1]).st_size)
         except Busy as busy:
             raise BadInput(str(busy)) from None
         try:
@@ -127,16 +129,17 @@ class Runner:
         connection.sendall(ending.document)
 
     def _wait(self, connection: socket.socket, ticket: Ticket) -> bool:
-        """Tell the ticket's place until its turn comes; False if the run is to stop before, or nobody waits for it."""
-        told = None
+        """
+        Tell the ticket's place until its turn comes, again and again: who waits hears that we live.
+
+        False if the run is to stop before, or nobody waits for it.
+        """
         while not ticket.is_stopped:
             place = self._queue.place(ticket)
-            if place != told:
-                wire.send(connection, {"place": place})
-                told = place
+            wire.send(connection, {"place": place})
             if place == 0:
                 return True
-            if connection.fileno() in wait_for([ticket.wake, connection.fileno()]):
+            if connection.fileno() in wait_for([ticket.wake, connection.fileno()], time.monotonic() + _TELL_S):
                 return False
             ticket.woke()
         return False

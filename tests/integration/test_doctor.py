@@ -70,7 +70,11 @@ def test_nothing_is_wrong_where_all_is_well(site: Site) -> None:
             assert each.message
 
 
-ALTERED = "ALTER TABLE lake.audit DISABLE TRIGGER audit_is_only_added_to; "
+NO_BACKUP = "ALTER TABLE lake.audit DISABLE TRIGGER audit_is_only_added_to; DELETE FROM lake.audit"
+OLD_BACKUP = """
+    ALTER TABLE lake.audit DISABLE TRIGGER audit_is_only_added_to;
+    UPDATE lake.audit SET at = now() - interval '8 days'
+"""
 BROKEN = {
     "a migration that did not run": (
         "schema",
@@ -125,10 +129,10 @@ BROKEN = {
         "warning",
         "it does not answer since ",
     ),
-    "no backup": ("backups", ALTERED + "DELETE FROM lake.audit", "warning", "none was ever made"),
+    "no backup": ("backups", NO_BACKUP, "warning", "none was ever made"),
     "an old backup": (
         "backups",
-        ALTERED + "UPDATE lake.audit SET at = now() - interval '8 days'",
+        OLD_BACKUP,
         "warning",
         "the last was made 8 days ago",
     ),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 from psycopg import Connection
+from structlog.testing import capture_logs
 
 from lakehouse.bronze import uploads
 from lakehouse.bronze.ledger import rebuild, record_landed
@@ -278,3 +279,25 @@ def test_an_upload_fills_gaps_and_revises_nothing_unless_it_is_accepted(
     anew = Lake(str(tmp_path / "anew"))
     merge(Lakeside(spark, dsn, store.url, anew))
     assert (versions(anew), silver_hash(anew)) == (versions(lake), silver_hash(lake))
+
+
+class Poisoned(Store):
+    """A store in which the reading of one key fails as nobody thought it could."""
+
+    def get(self, key: str, most: int | None = None) -> bytes:
+        if key.endswith("a-poison.json"):
+            raise ZeroDivisionError
+        return super().get(key, most)
+
+
+def test_one_file_that_cannot_be_looked_at_stops_no_other(conn: Connection[Any], store: Store) -> None:
+    """An error that nobody thought of is logged; the files behind it are imported, and it is looked at again."""
+    poison = DAYS.replace(DAYS.rpartition("/")[2], "a-poison.json")
+    for key in (poison, DAYS):
+        store.put(key, PAGE)
+    with capture_logs() as said:
+        assert reconcile(conn, Poisoned(store.url, {}, 1)).uploads == [DAYS]
+    assert [(line["event"], line["key"]) for line in said if line["log_level"] == "error"] == [
+        ("bronze.upload_not_imported", poison)
+    ]
+    assert reconcile(conn, store).uploads == [poison]

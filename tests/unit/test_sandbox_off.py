@@ -14,6 +14,7 @@ import pytest
 from lakehouse.sandbox import selftest, wire
 from lakehouse.sandbox.host import Sandbox
 from lakehouse.sandbox.limits import Limits
+from lakehouse.sandbox.queueing import Busy, Queue
 from lakehouse.sandbox.runner import Runner
 from lakehouse.sandbox.supervision import Ending
 
@@ -31,6 +32,63 @@ def test_without_a_runner_nothing_is_run() -> None:
     assert "the sandbox's process does not answer" in (away.why_off() or "")
     assert away.run("print(1)", b"", user="anna").status == "refused"
     assert not away.stop("anna")
+
+
+def test_a_runner_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    """One that is frozen: neither while a run waits for its turn nor when it has begun."""
+    for said in ([], [{"place": 1}], [{"place": 0}]):
+        path = tmp_path / f"{len(said)}{said[:1]}.sock".replace(" ", "")
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+            listening.listen()
+            threading.Thread(target=_speak_and_freeze, args=(listening, said), daemon=True).start()
+            outcome = Sandbox(path, silent_s=0.3).run("print(1)", b"", user="anna", limits=Limits(wall_s=0.1))
+            assert (outcome.status, outcome.items) == ("died", ())
+            assert (outcome.message or "").startswith("the sandbox's process said nothing for long")
+
+
+def _speak_and_freeze(listening: socket.socket, said: list[dict[str, int]]) -> None:
+    status, _ = listening.accept()
+    with status:
+        wire.receive(status)
+        wire.send(status, {"why_off": None})
+    run, _ = listening.accept()
+    with run:
+        _, descriptors = wire.receive(run)
+        wire.close(descriptors)
+        for each in said:
+            wire.send(run, each)
+        run.recv(1)  # until the other side has had enough
+
+
+def test_who_waits_hears_a_new_place_once(tmp_path: Path) -> None:
+    """The runner tells it again and again, to say that it lives."""
+    places: list[int] = []
+    path = tmp_path / "told.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        said = [{"place": 2}, {"place": 2}, {"place": 1}, {"place": 1}, {"place": 0}]
+        threading.Thread(target=_speak_and_freeze, args=(listening, said), daemon=True).start()
+        sandbox = Sandbox(path, silent_s=0.3)
+        sandbox.run("", b"", user="anna", limits=Limits(wall_s=0.1), on_place=places.append)
+    assert places == [2, 1, 0]
+
+
+def test_runs_that_wait_hold_no_more_memory_than_there_is_for_them() -> None:
+    """Their data are counted by their bytes; one alone may have more, and who leaves makes room."""
+    queue = Queue(1, most_bytes=100)
+    large = queue.join("anna", 150)
+    with pytest.raises(Busy, match="the data of the runs that wait fill the memory"):
+        queue.join("boris", 1)
+    queue.leave(large)
+    first, second = queue.join("anna", 60), queue.join("boris", 40)
+    assert (queue.place(first), queue.place(second)) == (0, 1)
+    with pytest.raises(Busy, match="the data of the runs that wait"):
+        queue.join("vera", 1)
+    queue.leave(first)
+    for ticket in (queue.join("vera", 60), second):
+        queue.leave(ticket)
 
 
 def test_a_runner_that_has_not_tested_itself_runs_nothing() -> None:
