@@ -96,6 +96,7 @@ def serve() -> None:
     from functions.operation import Call, operation
     from gradio_app.server import create_app, run
     from lakehouse.listening import server_options
+    from lakehouse.logs import configure_logs_of
     from lakehouse.settings import load_settings
 
     @functions_app.route("/v1/constant")
@@ -107,6 +108,7 @@ def serve() -> None:
         return PlainTextResponse('{"status":"ok"}')
 
     settings = load_settings()
+    configure_logs_of(settings)
     application = create_app(settings)
     application.router.routes.insert(0, Route("/api/bare", bare))
     run(application, server_options(settings), settings.log_level)

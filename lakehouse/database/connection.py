@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from typing import Any, Literal
 
 from psycopg import Connection, sql
@@ -52,11 +53,24 @@ def pool(
         connection_class=WatchedConnection,
         kwargs={"autocommit": True, "connect_timeout": 10, "application_name": "lakehouse"},
         configure=configure,
-        check=ConnectionPool.check_connection,
+        check=_check,
         timeout=5,
         reconnect_timeout=5,  # the pool looks for the server ever more seldom; it gives up soon, and is asked anew
         open=True,
     )
+
+
+def _check(conn: Connection[Any]) -> None:
+    """
+    Raise OperationalError if the server went away.
+
+    A server that ends closes its connections: one that lies idle has something to read only then, or when the server
+    tells it something. Only what has something to read is asked, which saves every call a question.
+    """
+    waiting = select.poll()
+    waiting.register(conn.fileno(), select.POLLIN)
+    if waiting.poll(0):
+        ConnectionPool.check_connection(conn)
 
 
 def _configure(conn: Connection[Any], role: Role | None, statement_s: float = 0) -> None:

@@ -166,7 +166,8 @@ def candles(
         "after": after.begin_at if after else None,
         "limit": limit + 1,
     }
-    answer = conn.execute(_CANDLES[adjust], parameters).fetchall()
+    # Ten numbers a row: as text they would be written there and read here
+    answer = conn.execute(_CANDLES[adjust], parameters, binary=True).fetchall()
     version, found, main_board = answer[0][:3]
     _check_found(secid, board, found, main_board)
     if after and after.data_version != version:
