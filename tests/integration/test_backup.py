@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import os
 import re
 import shutil
 import stat
@@ -33,9 +34,10 @@ from lakehouse.jobs.caring import care
 from lakehouse.market.candle import FACT_CANDLE
 from lakehouse.market.errors import BadInput, NotNow
 from lakehouse.serving.publish import publish_gold, rebuild_serving
+from lakehouse.silver.content_hash import content_hash
 from lakehouse.silver.lake import Lake
 from lakehouse.storage.minio import MinioServer
-from lakehouse.storage.stamp import KEY, UNFINISHED, encoded
+from lakehouse.storage.stamp import KEY, UNFINISHED, claim, encoded, read
 from lakehouse.storage.store import Store, open_store
 from tests.backed_up import (
     PASSWORD,
@@ -51,7 +53,8 @@ from tests.backed_up import (
 )
 from tests.gold_lake import SBER, fact
 from tests.killing import child, until
-from tests.stores import empty_store
+from tests.stores import empty_store, make_bucket, options
+from tests.unprivileged import small_disk
 
 pytestmark = pytest.mark.postgres
 # In the ledger of the database that landed first
@@ -321,6 +324,34 @@ def test_a_backup_that_is_killed_is_none_and_what_it_left_is_used(small: Small, 
     assert list(Repository(target).faults()) == []
 
 
+def test_a_full_target_makes_no_backup(small: Small, tmp_path: Path) -> None:
+    """One line names the folder and what is free; with room the same command goes on."""
+    small.bronze.put("rejected/big", os.urandom(3_000_000))
+    with small_disk(tmp_path / "disk", 2) as disk:
+        done = command("backup", disk / "target", **settings_of(small))
+        said = rf"Error: the backup is cut short: no space left in {disk}/target \([0-9.]+ .B free\); make room"
+        assert (done.returncode, bool(re.match(said, done.stderr)), len(done.stderr.splitlines())) == (1, True, 1), done
+        assert Repository(open_store(str(disk / "target"))).ids() == []
+        small.bronze.delete(["rejected/big"])
+        assert command("backup", disk / "target", **settings_of(small)).returncode == 0
+        assert list(Repository(open_store(str(disk / "target"))).faults()) == []
+
+
+def test_a_full_destination_is_no_restore(small: Small, target: Store, empty: str, tmp_path: Path) -> None:
+    """Nothing starts on what is there of it, the database is as empty as before, and an emptied place takes it."""
+    small.bronze.put("rejected/big", os.urandom(3_000_000))
+    back_up(small, target)
+    settings = {"LAKEHOUSE_DATABASE_URL": empty}
+    with small_disk(tmp_path / "disk", 2) as disk:
+        there = disk / "there"
+        done = command("restore", target.url, "--data", there, **settings)
+        said = rf"Error: the restore is cut short: no space left in {there} \([0-9.]+ .B free\); make room"
+        assert (done.returncode, bool(re.match(said, done.stderr))) == (1, True), done
+        assert (there / KEY).read_bytes() == encoded(UNFINISHED)
+    assert command("restore", target.url, "--data", tmp_path / "there", **settings).returncode == 0
+    assert shown_hash(empty) == shown_hash(small.dsn)
+
+
 # -- What is kept -----------------------------------------------------------------------------------------------------
 
 
@@ -382,6 +413,35 @@ def test_a_target_keeps_to_one_source(small: Small, target: Store) -> None:
     other = Source(small.dsn, small.bronze, small.gold.lake, {"source": "exchange"})
     with pytest.raises(BadInput, match=r"holds backups of the simulator with seed 7, and this is the exchange: choose"):
         take(other, Repository(target))
+
+
+def test_objects_and_tables_may_lie_on_s3(
+    small: Small, target: Store, minio: MinioServer, empty: str, tmp_path: Path
+) -> None:
+    """From a folder to a bucket that is made and stamped already, and from there to a folder again."""
+    back_up(small, target)
+    bucket = make_bucket(minio)
+    urls = {"LAKEHOUSE_BRONZE_URL": f"s3://{bucket}/bronze", "LAKEHOUSE_LAKE_URL": f"s3://{bucket}/lake"}
+    reached = {f"LAKEHOUSE_S3_{name.upper()}": value for name, value in options(minio).items()}
+    bronze, lake = (open_store(url, options(minio)) for url in urls.values())
+    claim(bronze, STAMP, "LAKEHOUSE_BRONZE_URL")
+    settings = {**urls, **reached, "LAKEHOUSE_DATABASE_URL": empty}
+    done = command("restore", target.url, "--data", tmp_path / "there", **settings)
+    assert done.returncode == 0, done.stderr
+    assert (read(bronze), read(lake)) == (STAMP, STAMP)
+    assert content_hash([(Lake(lake.url, options(minio)).at(FACT_CANDLE), FACT_CANDLE, False)]) == gold_hash(small)
+    assert command("restore", target.url, "--data", tmp_path / "again", **settings).returncode == 1
+    back = f"s3://{bucket}/backups"
+    done = command("backup", back, "--data", tmp_path / "there", **settings)
+    assert done.returncode == 0, done.stderr
+    assert command("backup", back, "--check", **settings).stdout == "1 backups are whole\n"
+    with connect(empty) as conn:
+        conn.execute("DROP SCHEMA lake, gold, store, public CASCADE")
+        conn.execute("CREATE SCHEMA public")
+    done = command("restore", back, "--data", tmp_path / "back", **reached, LAKEHOUSE_DATABASE_URL=empty)
+    assert done.returncode == 0, done.stderr
+    assert content_hash([(Lake(str(tmp_path / "back")).at(FACT_CANDLE), FACT_CANDLE, False)]) == gold_hash(small)
+    assert shown_hash(empty) == shown_hash(small.dsn)
 
 
 def test_rights_are_those_of_a_new_database_whoever_owns_it(
