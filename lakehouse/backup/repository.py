@@ -142,7 +142,7 @@ class Repository:
         """
         Remove all but the newest *count* backups, and what none of those needs: also what a backup cut short left.
 
-        Manifests go first: whatever ends this half-way, what is left is whole.
+        Manifests go first: whatever ends this half-way, what is left is whole. Nobody may back up meanwhile.
 
         Returns:
             The backups removed; the files removed, and their bytes.
@@ -161,6 +161,7 @@ class Repository:
         held = self.held()
         unneeded = sorted(set(held) - needed)
         self.store.delete([_file_key(digest) for digest in unneeded])
+        self.store.clear_unfinished()
         return gone, len(unneeded), sum(held[digest] for digest in unneeded)
 
     def _fault_of(self, file: File) -> str:

@@ -20,6 +20,7 @@ from lakehouse.backup.restore import Destination, Restored, refuse_filled_stores
 from lakehouse.backup.take import Source, take
 from lakehouse.cli.options import data_option, ending_on_sigterm, operator
 from lakehouse.database.connection import connect
+from lakehouse.database.locks import files_lock
 from lakehouse.database.migrate import read_migrations
 from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.settings import Settings, load_settings
@@ -106,7 +107,8 @@ def _back_up(repository: Repository, settings: Settings, keep: int | None) -> No
             )
         detail: dict[str, Any] = {"backup": made.backup_id, "new_bytes": made.new_size}
         if keep:
-            gone, files, size = repository.keep(keep)
+            with files_lock(dsn):  # another backup, which waited for this one, has files that no manifest names yet
+                gone, files, size = repository.keep(keep)
             click.echo(f"removed {len(gone)} backups, and {files:,} files that no other needs, {human_size(size)}")
             detail["removed"] = gone
         if len(made.migrations) == len(read_migrations()):  # before an upgrade the record is an older version's

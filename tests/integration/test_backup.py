@@ -360,6 +360,7 @@ def test_what_no_kept_backup_needs_is_removed(small: Small, target: Store, empty
     first = back_up(small, target)
     (lone := Path(target.url, "files", "ab", "ab" * 32)).parent.mkdir(exist_ok=True)
     lone.write_bytes(b"cut short")
+    (unfinished := lone.with_name("cd" * 32 + "#1")).write_bytes(b"killed")
     small.gold.put(fact(SBER, 8))
     second = back_up(small, target)
     gone, files, size = Repository(target).keep(1)
@@ -370,6 +371,7 @@ def test_what_no_kept_backup_needs_is_removed(small: Small, target: Store, empty
     there, _ = put_back(target, tmp_path / "there", empty)
     assert gold_hash(there) == gold_hash(small)
     assert Repository(target).keep(1) == ([], 0, 0)
+    assert not unfinished.exists()
 
 
 # -- The commands -----------------------------------------------------------------------------------------------------
