@@ -17,6 +17,7 @@ from functions import (
     events,
     health,
     jobs,
+    openapi,
     quality,
     schedules,
     session,
@@ -32,6 +33,7 @@ from lakehouse.settings import names
 NAMES = names()
 app = Api(app_name=NAMES.queue_prefix)
 
+app.route("/v1/openapi.json")(openapi.read_openapi)
 app.route("/v1/health")(health.read_health)
 app.route("/v1/login", methods=["POST"])(session.login)
 app.route("/v1/logout", methods=["POST"])(session.logout)

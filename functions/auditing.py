@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from functions.models import Answered, Parameters, Whole
+from functions.models import DIGITS, Answered, Parameters
 from functions.operation import Call, operation
 from lakehouse.access import audit
 from lakehouse.access.roles import Role
@@ -25,8 +25,8 @@ class AuditQuery(Parameters):
     action: Annotated[str, Field(examples=["ingest"], max_length=64)] = ""
     since: Annotated[Time | None, Field(description="From this instant on, UTC unless it says otherwise")] = None
     till: Annotated[Time | None, Field(description="Before this instant")] = None
-    before: Annotated[Whole | None, Field(ge=1, description="`next` of the page before")] = None
-    limit: Annotated[Whole, Field(ge=1, le=audit.MAX_ENTRIES)] = 100
+    before: Annotated[int | None, Field(ge=1, description="`next` of the page before"), DIGITS] = None
+    limit: Annotated[int, Field(ge=1, le=audit.MAX_ENTRIES), DIGITS] = 100
 
 
 class Audit(Answered):

@@ -11,7 +11,7 @@ from chalice.app import Response
 from pydantic import Field
 
 from functions.answers import answer
-from functions.models import Answered, Date, Parameters, Secid, Whole
+from functions.models import DIGITS, Answered, Date, Parameters, Secid
 from functions.operation import Call, Text, operation
 from lakehouse.access.roles import Role
 from lakehouse.market.timeframe import Timeframe
@@ -37,7 +37,7 @@ class CandlesQuery(Parameters):
     adjust: Annotated[
         Literal["none", "split"], Field(description="split: prices and volumes comparable with today's")
     ] = "none"
-    limit: Annotated[Whole, Field(ge=1, le=queries.MAX_LIMIT, description="Rows of a page")] = queries.DEFAULT_LIMIT
+    limit: Annotated[int, Field(ge=1, le=queries.MAX_LIMIT), DIGITS] = queries.DEFAULT_LIMIT
     token: Annotated[str | None, Field(description="`next` of the page before")] = None
     format: Literal["json", "csv"] = "json"
 
@@ -68,7 +68,7 @@ class Candles(Answered):
     next: Annotated[str | None, Field(description="What to ask the next page with, as `token`; null at the end")]
 
 
-@operation(Role.VIEWER, "find instruments", parameters=InstrumentsQuery, answers={200: Instruments})
+@operation(Role.VIEWER, "find instruments", parameters=InstrumentsQuery, answers={200: Instruments}, is_versioned=True)
 def read_instruments(call: Call) -> object:
     """Return the instruments that a text finds, best first; all of them without one."""
     return {"instruments": queries.instruments(call.conn, call.parameters.q)}
@@ -80,6 +80,7 @@ def read_instruments(call: Call) -> object:
     parameters=CandlesQuery,
     answers={200: (Candles, _CSV)},
     refuses={409: "the data moved between two pages: start again without the token"},
+    is_versioned=True,
 )
 def read_candles(call: Call) -> Response:
     """Return a page of candles, oldest first; in CSV the continuation token is the header ``X-Next``."""

@@ -10,7 +10,7 @@ from typing import Any
 from chalice.app import Chalice
 
 from functions import problems
-from functions.operation import BODY_BYTES, Handler, Operation
+from functions.operation import BODY_BYTES, Handler, operation_of
 
 NO_PATH = ("not_found", "there is no such path under /v1")
 # What Chalice refuses itself
@@ -29,7 +29,7 @@ class Api(Chalice):
         """Register a handler that ``operation`` declared under *path*, for its *methods*."""
 
         def register(handler: Handler) -> Handler:
-            declared: Operation = handler.operation  # type: ignore[attr-defined]
+            declared = operation_of(handler)
             if set(declared.path) != set(_IN_PATH.findall(path)):
                 raise TypeError(f"{path}: the operation says of {', '.join(declared.path) or 'nothing'} what it is")
 
@@ -39,6 +39,7 @@ class Api(Chalice):
                     raise RuntimeError("no request is being answered")
                 return declared.respond(handler, request, parts)
 
+            view.__doc__ = handler.__doc__
             view.operation = declared  # type: ignore[attr-defined]
             register_view = super(Api, self).route(
                 path, name=handler.__name__, content_types=[declared.content_type], **options
@@ -66,7 +67,7 @@ class Api(Chalice):
 
     def _most_bytes(self, context: dict[str, Any]) -> int:
         entry = self._entry(context)
-        return entry.view_function.operation.body_bytes if entry else BODY_BYTES
+        return operation_of(entry.view_function).body_bytes if entry else BODY_BYTES
 
     def _entry(self, context: dict[str, Any]) -> Any:
         return self.routes.get(context.get("resourcePath", ""), {}).get(context.get("httpMethod", ""))

@@ -13,6 +13,7 @@ import base64
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -54,7 +55,8 @@ def asgi_app(app: Chalice, threads: int = 16) -> ASGIApp:
             executor, copy_context().run, _respond, gateway, scope, body
         )
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        raw.append((b"content-length", b"%d" % len(content)))
+        if status != HTTPStatus.NOT_MODIFIED:  # there it would speak of the answer that the client has
+            raw.append((b"content-length", b"%d" % len(content)))
         await send({"type": "http.response.start", "status": status, "headers": raw})
         await send({"type": "http.response.body", "body": content})
 
@@ -141,7 +143,10 @@ def _answer_headers(answer: dict[str, Any]) -> list[tuple[str, str]]:
     headers = [(name, str(value)) for name, value in (answer.get("headers") or {}).items()]
     for name, values in (answer.get("multiValueHeaders") or {}).items():
         headers += [(name, str(value)) for value in values]
-    return headers if any(name.lower() == "content-type" for name, _ in headers) else [*headers, _JSON]
+    is_told = answer["statusCode"] == HTTPStatus.NOT_MODIFIED or any(
+        name.lower() == "content-type" for name, _ in headers
+    )
+    return headers if is_told else [*headers, _JSON]
 
 
 def _answer_body(answer: dict[str, Any]) -> bytes:

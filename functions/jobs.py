@@ -10,7 +10,7 @@ from pydantic import Field
 
 from functions import context
 from functions.answers import NotFound
-from functions.models import Answered, Parameters, Whole
+from functions.models import DIGITS, Answered, Parameters
 from functions.operation import Call, operation
 from functions.requests import shown_path
 from lakehouse.access.roles import Role
@@ -25,7 +25,7 @@ _JOB_ID = {"job_id": "The job's number"}
 
 
 class JobsQuery(Parameters):
-    limit: Annotated[Whole, Field(ge=1, le=500)] = 50
+    limit: Annotated[int, Field(ge=1, le=500), DIGITS] = 50
 
 
 class JobShown(Answered):

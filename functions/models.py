@@ -63,5 +63,5 @@ def _secid(text: str) -> str:
 Text = Annotated[str, AfterValidator(_storable)]
 Secid = Annotated[str, AfterValidator(_secid), Field(description="The exchange's ticker", examples=["SBER"])]
 Date = Annotated[dt.date | None, BeforeValidator(parse_date), Field(description="Moscow date, inclusive")]
-# As a parameter writes it: digits alone
-Whole = Annotated[int, BeforeValidator(_whole)]
+# Stands behind the bounds of a parameter that is a whole number: Annotated[int, Field(ge=1, le=500), DIGITS]
+DIGITS = BeforeValidator(_whole)

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from functions import context
 from functions.answers import answer, refusing
 from functions.requests import address_of, read_body, read_parameters, user_with
+from functions.versions import not_modified, version_headers
 from lakehouse.access import audit
 from lakehouse.access.roles import Role, User
 from lakehouse.market.errors import BadInput
@@ -105,6 +106,7 @@ class Operation:
         is_atomic: Whether what an action changes and its entry in the audit record are one transaction here; False
             where the handler sees to it itself.
         holds_connection: Whether a connection is held while it runs; to be False where something else is waited for.
+        is_versioned: Whether its answer changes with the published data only: it carries an ETag (versions.py).
         wakes: Whether it queues what functions are to be woken for.
     """
 
@@ -123,6 +125,7 @@ class Operation:
     by_session: bool = False
     is_atomic: bool = True
     holds_connection: bool = True
+    is_versioned: bool = False
     wakes: bool = False
 
     def respond(self, handler: Handler, request: Request, path: Mapping[str, str]) -> Response:
@@ -139,6 +142,12 @@ def operation(role: Role | None, summary: str, **declared: Any) -> Callable[[Han
         return handler
 
     return declare
+
+
+def operation_of(view: Any) -> Operation:
+    """Return the operation that a handler, or the view of a route, is."""
+    found: Operation = view.operation
+    return found
 
 
 @refusing
@@ -163,10 +172,21 @@ def _connected(handler: Handler, call: Call) -> object:
         if declared.role is not None:
             user = user_with(conn, call.request, declared.role, declared.action, by_session=declared.by_session)
             call = _read(replace(call, asker=user))
+        if declared.is_versioned:
+            return _versioned(handler, replace(call, connection=conn))
         if declared.holds_connection:
             with conn.transaction() if declared.action and declared.is_atomic else nullcontext():
                 return handler(replace(call, connection=conn))
     return handler(call)
+
+
+def _versioned(handler: Handler, call: Call) -> Response:
+    headers = version_headers(call.conn)
+    if (unchanged := not_modified(call.request, headers)) is not None:
+        return unchanged
+    response = _answered(call.operation, handler(call))
+    response.headers.update(headers)
+    return response
 
 
 def _read(call: Call) -> Call:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from functions.models import Answered, Parameters, Secid, Whole
+from functions.models import DIGITS, Answered, Parameters, Secid
 from functions.operation import Call, operation
 from lakehouse.access.roles import Role
 from lakehouse.bronze import doubts
@@ -17,7 +17,7 @@ class QuarantineQuery(Parameters):
     table: Annotated[str | None, Field(examples=["silver.candles"])] = None
     secid: Secid | None = None
     rule: str | None = None
-    limit: Annotated[Whole, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT), DIGITS] = DEFAULT_LIMIT
     token: Annotated[str | None, Field(description="`next` of the page before")] = None
 
 
@@ -29,7 +29,7 @@ class Quarantine(Answered):
 class QualityQuery(Parameters):
     secid: Secid | None = None
     state: Literal["all", "differs", "not provable"] = "all"
-    limit: Annotated[Whole, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT), DIGITS] = DEFAULT_LIMIT
 
 
 class Quality(Answered):

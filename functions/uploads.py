@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from functions import context
-from functions.models import Answered, Body, Parameters, Text, Whole
+from functions.models import DIGITS, Answered, Body, Parameters, Text
 from functions.operation import Call, operation
 from lakehouse.access.roles import Role
 from lakehouse.bronze import uploads
@@ -31,7 +31,7 @@ class UploadQuery(Parameters):
 
 
 class UploadsQuery(Parameters):
-    limit: Annotated[Whole, Field(ge=1, le=500)] = 50
+    limit: Annotated[int, Field(ge=1, le=500), DIGITS] = 50
 
 
 class UploadMade(Answered):

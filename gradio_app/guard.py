@@ -95,9 +95,9 @@ class Guard:
             await PlainTextResponse(_FAILED, status_code=500)(scope, receive, send_with_headers)
 
     async def _refusal(self, request: Request) -> Response | None:
-        if not is_own(request):
-            return PlainTextResponse("refused: the request comes from another site", status_code=403)
         path = request.url.path
+        if not is_own(request):
+            return _foreign(path)
         if not path.startswith("/api/") and not _has_small_body(request):
             return PlainTextResponse("refused: the body is larger than 1 MiB, or does not say its length", 413)
         if path.startswith(_OPEN_FOLDERS) or path in _OPEN:
@@ -117,6 +117,13 @@ class Guard:
         request.state.user = user
         asked_by(user.name)
         return None
+
+
+def _foreign(path: str) -> Response:
+    told = "refused: the request comes from another site"
+    if path.startswith("/api/"):
+        return JSONResponse(KIND_BY_CODE["not_allowed"].document(told), status_code=403, media_type=CONTENT_TYPE)
+    return PlainTextResponse(told, status_code=403)
 
 
 def is_own(request: Request) -> bool:

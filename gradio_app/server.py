@@ -136,7 +136,13 @@ def _files() -> APIRouter:
 
     static = {path.name: path for path in _STATIC.iterdir()}
     static["lightweight-charts.js"] = Path(str(files("litecharts") / "js" / "lightweight-charts.js"))
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        static[name] = Path(str(files("fastapi_offline") / "static" / name))
     static["plotly.min.js"] = Path(str(files("plotly") / "package_data" / "plotly.min.js"))
+
+    @router.get("/api/docs")
+    def api_docs() -> FileResponse:
+        return FileResponse(_STATIC / "api_docs.html", headers={"cache-control": "no-cache"})
 
     # One level only: Gradio keeps files of its own in folders under /static.
     @router.get("/static/{name}")

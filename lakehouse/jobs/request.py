@@ -78,7 +78,12 @@ class IngestRequest(BaseModel):
     *held* stands for all that is held, and names nothing: what of it is due in the ledger (bronze/held.py).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        json_schema_extra={"required": [], "anyOf": [{"required": ["instruments"]}, {"required": ["held"]}]},
+    )
 
     instruments: Annotated[
         list[Annotated[str, AfterValidator(_parsed_listing)]],

@@ -63,6 +63,7 @@ def post(target: str, body: Any, status: int, role: str = "admin", *headers: byt
 # In this order: later ones see what earlier ones did
 REQUESTS = [
     get("/v1/health", ""),
+    get("/v1/openapi.json", ""),
     get("/v1/instruments"),
     get("/v1/instruments?q=sber"),
     get(f"/v1/instruments?q={quote('сбербанк')}"),
