@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg import Connection
 
+from lakehouse.access import audit
 from lakehouse.access.hashing import fits, hashed
 from lakehouse.access.roles import NoSuch, Role, User
 from lakehouse.market.errors import BadInput
@@ -103,6 +104,7 @@ def ensure_admin(conn: Connection[Any]) -> str | None:
             return None
         password = secrets.token_urlsafe(15)
         create_user(conn, FIRST_ADMIN, password, Role.ADMIN)
+        audit.record(conn, "first start", "add user", FIRST_ADMIN, {"role": str(Role.ADMIN)}, "done")
     return password
 
 

@@ -12,9 +12,11 @@ from typing import Any
 
 from psycopg import Connection
 
+from lakehouse.access import audit
 from lakehouse.access.roles import Role
 from lakehouse.access.sessions import mint
 from lakehouse.access.users import list_users
+from lakehouse.cli.options import operator
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.simulator.demo import demo_from, demo_request
@@ -57,7 +59,9 @@ def _detail(body: bytes) -> str:
 def minted_token(conn: Connection[Any]) -> str:
     """Return the token of a session of a few minutes of an admin, for the platform's own first call."""
     admin = next(user for user in list_users(conn) if user.role is Role.ADMIN)
-    return mint(conn, admin, _LIFETIME)
+    with conn.transaction():
+        audit.record(conn, operator(), "login", admin.name, {"for": "the demo's own calls"}, "done", "")
+        return mint(conn, admin, _LIFETIME)
 
 
 def demo_ingests(plan: Plan) -> list[dict[str, Any]]:

@@ -61,11 +61,11 @@ def upload(
                 with conn.transaction():
                     key = upload_key(series, path.name)
                     found = uploaded.submit(conn, store, key, path.read_bytes(), user.name)
-                    file_uploaded(conn, store, key)
                     audit.record(conn, user, "upload", key, {"rows": found.rows}, found.state, "")
             except LakehouseError as error:
                 refused.append(f"{path}: {error}")
                 continue
+            file_uploaded(conn, store, key)
             click.echo(f"{path}: {found.rows:,} rows imported as {key}")
     if refused:
         raise LakehouseError(f"{len(refused)} of {len(files)} files refused: {'; '.join(refused)}")
@@ -99,8 +99,8 @@ def accept(data: Path | None, upload_key: str) -> None:
         now = dt.datetime.now(dt.UTC) if is_real else None
         with conn.transaction():
             object_key = uploaded.accept(conn, store, upload_key, user.name, now)
-            object_landed(conn, store, object_key)
             audit.record(conn, user, "accept upload", upload_key, {"object_key": object_key}, "accepted", "")
+        object_landed(conn, store, object_key)
     click.echo(f"{upload_key} is accepted: its rows are the newest now")
 
 

@@ -46,6 +46,9 @@ def test_the_first_start_makes_one_admin(conn: Connection[Any]) -> None:
     assert found[0].role == Role.ADMIN
     assert ensure_admin(conn) is None
     assert [user.name for user in list_users(conn)] == ["admin"]
+    assert [(entry.user, entry.action, entry.target) for entry in audit.read(conn)] == [
+        ("first start", "add user", "admin")
+    ]
 
 
 def test_passwords_are_kept_as_argon2id(conn: Connection[Any]) -> None:
