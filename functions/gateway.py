@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import base64
 import re
+import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from chalice.app import Chalice
 
 from functions import problems
 from functions.operation import BODY_BYTES, Handler, operation_of
+from lakehouse.logs import Asked, asking, being_asked, request_id
+
+log = structlog.get_logger()
 
 NO_PATH = ("not_found", "there is no such path under /v1")
 # What Chalice refuses itself
@@ -50,6 +56,25 @@ class Api(Chalice):
         return register
 
     def __call__(self, event: Any, context: Any) -> dict[str, Any]:
+        """Answer a request of HTTP; where no server of ours stands around it, it gets its id and its line here."""
+        if being_asked() is not None:
+            return self._respond(event, context)
+        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+        asked = Asked(request_id(headers.get("x-request-id", "")) or uuid.uuid4().hex)
+        with asking(asked):
+            began = time.perf_counter()
+            answer = self._respond(event, context)
+            where = event.get("requestContext", {})
+            log.info(
+                "http.answered",
+                user=asked.user,
+                operation=f"{where.get('httpMethod')} {where.get('resourcePath')}",
+                status=answer["statusCode"],
+                milliseconds=round((time.perf_counter() - began) * 1000, 1),
+            )
+        return {**answer, "headers": {**(answer.get("headers") or {}), "X-Request-Id": asked.request_id}}
+
+    def _respond(self, event: Any, context: Any) -> dict[str, Any]:
         most = self._most_bytes(event.get("requestContext", {}))
         if _size(event) > most:
             return _answer(413, *too_large(most))

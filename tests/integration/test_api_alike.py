@@ -62,8 +62,8 @@ def post(target: str, body: Any, status: int, role: str = "admin", *headers: byt
 
 # In this order: later ones see what earlier ones did
 REQUESTS = [
-    get("/v1/health", ""),
     get("/v1/openapi.json", ""),
+    get("/v1/health?probe=live", ""),
     get("/v1/instruments"),
     get("/v1/instruments?q=sber"),
     get(f"/v1/instruments?q={quote('сбербанк')}"),
@@ -159,6 +159,15 @@ def test_both_servers_answer_alike(embedded: Api, on_aws: Api, asked: Asked) -> 
     here, there = answer(embedded, asked), answer(on_aws, asked)
     assert here[0] == asked.status, here[2]
     assert there == here
+
+
+def test_both_servers_tell_their_health(embedded: Api, on_aws: Api) -> None:
+    """In one form; where functions take the queue `io` no worker of it is missed."""
+    here, there = (json.loads(api.ask(get("/v1/health", "").request)[1]) for api in (embedded, on_aws))
+    assert list(here) == list(there)
+    assert (here["ready"], there["ready"], here["data_version"]) == (True, True, there["data_version"])
+    assert [reason["code"] for reason in here["reasons"]] == ["no_worker", "no_worker"]
+    assert [reason["code"] for reason in there["reasons"]] == ["no_worker"]
 
 
 def test_both_servers_page_alike(embedded: Api, on_aws: Api) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg.conninfo import make_conninfo
@@ -30,6 +33,7 @@ from tests.killing import copied_database
 
 pytestmark = pytest.mark.postgres
 
+ROOT = Path(__file__).parents[2]
 TOKEN = "a token of Prometheus"
 
 
@@ -186,3 +190,21 @@ def test_a_request_keeps_its_id(web: Web) -> None:
         other = web.client.get("/static/app.css", headers={"X-Request-Id": hostile})
         assert other.headers["x-request-id"] not in (hostile, "")
         assert len(other.headers.get_list("x-request-id")) == 1
+
+
+def test_every_metric_that_an_alert_names_is_there(web: Web) -> None:
+    """With the labels that it asks for; each alert says what it is, and the guide has its row."""
+    text = (ROOT / "infra" / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    families = list(text_string_to_metric_families(web.scrape().text))
+    known = {family.name for family in families} | {
+        f"{family.name}{suffix}"
+        for family in families
+        for suffix in {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ())
+    }
+    rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    for rule in rules:
+        assert set(re.findall(r"lakehouse_\w+", rule["expr"])) <= known, rule["alert"]
+        assert rule["annotations"]["summary"]
+        assert f"`{rule['alert']}`" in guide, rule["alert"]
+    assert {name for name in re.findall(r"`(lakehouse_\w+)`", guide) if name not in known | {"lakehouse_app"}} == set()
