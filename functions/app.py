@@ -31,7 +31,7 @@ from lakehouse.jobs.events import file_uploaded, object_landed
 from lakehouse.settings import names
 
 NAMES = names()
-app = Api(app_name=NAMES.queue_prefix)
+app = Api(app_name=NAMES.queue_prefix, configure_logs=False)  # its lines go where ours go
 
 app.route("/v1/openapi.json")(openapi.read_openapi)
 app.route("/v1/health")(health.read_health)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 from chalice.app import Chalice
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lakehouse.logs import Asked, asking, request_id
@@ -27,6 +27,7 @@ class HttpMetrics:
     """Requests to this process, counted in it: it lives long, and is one."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the process tells when it began
         self.requests = Counter(
             "lakehouse_http_requests",
             "Requests to the web process, by operation and class of status.",

@@ -209,8 +209,8 @@ def _end(timeframe: Timeframe, begin: dt.datetime) -> dt.datetime:
 def _published(conn: Connection[Any]) -> Iterator[Metric]:
     row = _row(conn, "SELECT data_version, extract(epoch FROM published_at)::float8 AS at FROM gold.publication")
     yield _value("data_version", "Version of the data that readers see; moves when a row does.", row["data_version"])
-    if row["at"] is not None:
-        yield _value("published_timestamp_seconds", "When that version was published.", row["at"])
+    published = [((), row["at"])] if row["at"] is not None else []
+    yield _gauge("published_timestamp_seconds", "When that version was published.", (), published)
     # The other rows say up to where somebody has read a table, and hold its id
     versions = conn.execute(
         "SELECT ARRAY[table_name], delta_version FROM lake.progress WHERE table_name NOT LIKE '%<%' ORDER BY 1"

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from lakehouse.bronze.fetch import FetchContext
 from lakehouse.database.connection import connect
@@ -18,6 +20,7 @@ from lakehouse.iss.client import Patience
 from lakehouse.jobs import queue, retrying
 from lakehouse.jobs.fetching import fetch_batch
 from lakehouse.jobs.planning import plan_ingest
+from lakehouse.jobs.running import running
 from tests.exchange import candle, days, minutes
 from tests.served_exchange import Document, ServedExchange, block, served
 
@@ -355,3 +358,17 @@ def test_a_span_beyond_the_borders_is_cut_and_said(
     chain.work("ingest")
     job = chain.job(job_id)
     assert (job.report.get("notes", {}).get("SBER"), job.windows_total) == (note, windows)
+
+
+def test_every_line_of_a_fetch_says_whose_it_is(chain: Chain) -> None:
+    """In the threads that fetch, too: the step, its run, the message and the job."""
+    job_id = chain.submit("SBER", timeframes=["1d"])
+    chain.work("ingest")
+    row = chain.conn.execute("SELECT args FROM procrastinate_jobs WHERE task_name = 'fetch'").fetchone()
+    assert row is not None
+    with capture_logs(processors=[merge_contextvars]) as said, running(chain.context.dsn, "fetch", 5, row[0]):
+        fetch_batch(chain.context, job_id, row[0]["window_ids"])
+    assert {"bronze.object_landed", "jobs.batch_fetched", "jobs.step_ends"} <= {line["event"] for line in said}
+    whose = {(line["step"], line["job_id"], line["message_id"]) for line in said}
+    assert whose == {("fetch", job_id, 5)}
+    assert len({line["run_id"] for line in said}) == 1
