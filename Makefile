@@ -7,7 +7,7 @@ PARALLEL ?= --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check torture env package images lock clean find-python
+.PHONY: help setup demo up test check torture env soak package images lock clean find-python
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ torture: setup  ## the tests that count seeds, with full counts (hours)
 
 env: find-python  ## write .env with random secrets for docker compose (PROFILE=core, cluster, localstack, demo)
 	@$(PYTHON) infra/env.py --profile "$(PROFILE)"
+
+soak: setup  ## 20 minutes of steady work: does anything grow, fail or get stuck (OPTIONS="--minutes 60")
+	@$(BIN)/python -m benchmarks.soak $(OPTIONS)
 
 package: setup  ## make and check the functions' package for AWS Lambda: build/functions.zip
 	@$(BIN)/python -m infra.aws.package
