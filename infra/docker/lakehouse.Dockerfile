@@ -56,7 +56,7 @@ COPY infra/spark infra/spark
 COPY lakehouse/__init__.py lakehouse/cache.py lakehouse/
 COPY lakehouse/engines/__init__.py lakehouse/engines/jars.py lakehouse/engines/
 COPY lakehouse/market/__init__.py lakehouse/market/errors.py lakehouse/market/
-RUN LAKEHOUSE_CACHE_DIR=/var/cache/lakehouse python -m infra.installing.jars
+RUN LAKEHOUSE_CACHE_DIR=/var/cache/lakehouse "${VIRTUAL_ENV}/bin/python" -m infra.installing.jars
 
 
 # The platform's code, last of all: it changes most often
@@ -79,7 +79,8 @@ COPY pyproject.toml ./
 COPY infra infra
 COPY lakehouse lakehouse
 COPY functions functions
-RUN --mount=type=cache,target=/var/cache/uv LAKEHOUSE_CACHE_DIR=/tmp/cache python -m infra.aws.package
+RUN --mount=type=cache,target=/var/cache/uv \
+    LAKEHOUSE_CACHE_DIR=/tmp/cache "${VIRTUAL_ENV}/bin/python" -m infra.aws.package
 
 
 # Pages and API

@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from infra.images.building import Image
 from infra.images.container import Container
 from infra.installing.report import SetupFailed
+from lakehouse.cache import cache_dir
 from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.ports import free_port
 from lakehouse.processes import ServerProcess
@@ -106,14 +107,10 @@ def try_worker(image: Image, given: Database) -> str:
 def try_web(image: Image, given: Database) -> str:
     """Serve pages and API, on the database that the worker's image migrated."""
     port = free_port()
-    settings = {
-        "LAKEHOUSE_DATABASE_URL": given.app_dsn,
-        "LAKEHOUSE_PORT": str(port),
-    }
+    settings = {"LAKEHOUSE_DATABASE_URL": given.app_dsn, "LAKEHOUSE_PORT": str(port)}
     container = Container(image, ("/var/lib/lakehouse", "/run/lakehouse"), environment=settings)
     command = container.command("python", "-m", "gradio_app.server")
-    log = image.root.parent / "web.log"
-    with ServerProcess("the image web", command, {}, log, (port, "/api/v1/health"), 120):
+    with ServerProcess("the image web", command, {}, cache_dir() / "setup.log", (port, "/api/v1/health"), 120):
         pass
     # Only this imports DuckDB, in a process of its own
     container.said("python", "-c", "import lakehouse.serving.lake_sql.duckdb_child")
