@@ -24,6 +24,7 @@ SECRETS = {
     "LAKEHOUSE_S3_ACCESS_KEY_ID": lambda: secrets.token_hex(8),
     "LAKEHOUSE_S3_SECRET_ACCESS_KEY": lambda: secrets.token_urlsafe(24),
     "LAKEHOUSE_STORAGE_TOKEN": lambda: secrets.token_urlsafe(24),
+    "LAKEHOUSE_METRICS_TOKEN": lambda: secrets.token_urlsafe(24),
 }
 _SIMULATOR = {
     "LAKEHOUSE_SOURCE": "simulator",

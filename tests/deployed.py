@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,8 @@ from typing import Any
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from infra.aws.deployment import prepare
+from infra.aws import localstack_deploy
 from infra.aws.package import stage
-from infra.aws.refusals import deployed_api, put_refusals
-from infra.installing.environment import ROOT, script
 from infra.localstack.server import LocalStackServer
 from lakehouse.database.connection import connect
 from lakehouse.settings import Names
@@ -24,9 +20,7 @@ from lakehouse.storage.store import Store, open_store
 from tests.killing import until
 from tests.stores import client_of, options
 
-ACCOUNT = "000000000000"
 NAMES = Names("ours-bronze", "ours")
-STAGE = "localstack"
 
 
 @dataclass(frozen=True)
@@ -90,50 +84,23 @@ def deploy(server: LocalStackServer, dsn: str, template: str, iss_url: str, arch
     """Deploy the package *archive*, over an empty database, in the steps of docs/aws.md."""
     strange_logs = logs(server)
     new_database(dsn, template)
-    make_stores(server)
+    localstack_deploy.make_stack(client_of(server, "cloudformation"), NAMES)
     stage(archive, folder / "project")
     environ = {
+        "PATH": os.environ["PATH"],
         "LAKEHOUSE_DATABASE_URL": user_dsn(dsn),
         "LAKEHOUSE_BRONZE_URL": f"s3://{NAMES.bucket}",
         "LAKEHOUSE_QUEUE_PREFIX": NAMES.queue_prefix,
         "LAKEHOUSE_ISS_URL": iss_url,
         "LAKEHOUSE_S3_ENDPOINT": server.endpoint,
+        "LAKEHOUSE_S3_ACCESS_KEY_ID": server.access_key_id,
+        "LAKEHOUSE_S3_SECRET_ACCESS_KEY": server.secret_access_key,
         "LAKEHOUSE_SQS_ENDPOINT": server.endpoint,
-        "AWS_ACCOUNT_ID": ACCOUNT,
-        "AWS_REGION": server.region,
     }
-    prepare(folder / "project", STAGE, environ, folder / "deployed")
-    chalice = script(ROOT / ".venv", "chalice")
-    run([chalice, "--project-dir", folder / "project", "deploy", "--stage", STAGE], server, folder)
-    api_id = deployed_api(folder / "project", STAGE)
-    put_refusals(client_of(server, "apigateway"), api_id)
-    return Deployed(server, api_id, dsn, template, strange_logs)
-
-
-def run(command: Sequence[str | Path], server: LocalStackServer, home: Path) -> None:
-    """Run a program of AWS that asks the server, and nobody else."""
-    environ = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "AWS_ENDPOINT_URL": server.endpoint,
-        "AWS_DEFAULT_REGION": server.region,
-        "AWS_ACCESS_KEY_ID": server.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": server.secret_access_key,
-    }
-    ran = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-
-
-def make_stores(server: LocalStackServer) -> None:
-    """Make the bucket and the queues."""
-    client = client_of(server, "cloudformation")
-    parameters = {"BucketName": NAMES.bucket, "QueuePrefix": NAMES.queue_prefix}
-    client.create_stack(
-        StackName=NAMES.queue_prefix,
-        TemplateBody=(ROOT / "infra" / "aws" / "stores.json").read_text(encoding="utf-8"),
-        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+    api_id = localstack_deploy.deploy(
+        folder / "project", localstack_deploy.aws_environment(environ), folder / "deployed"
     )
-    client.get_waiter("stack_create_complete").wait(StackName=NAMES.queue_prefix, WaiterConfig={"Delay": 1})
+    return Deployed(server, api_id, dsn, template, strange_logs)
 
 
 def new_database(dsn: str, template: str) -> None:

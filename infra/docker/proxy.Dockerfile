@@ -7,7 +7,7 @@ RUN setcap -r /usr/bin/caddy \
     && addgroup -g 10001 proxy \
     && adduser -u 10001 -G proxy -D -H -h /tmp -s /sbin/nologin proxy \
     && install -d -o 10001 -g 10001 -m 0700 /var/lib/caddy
-COPY infra/compose/Caddyfile /etc/caddy/Caddyfile
+COPY infra/compose/Caddyfile /opt/caddy/Caddyfile
 ENV XDG_DATA_HOME=/var/lib/caddy \
     XDG_CONFIG_HOME=/tmp
 WORKDIR /var/lib/caddy

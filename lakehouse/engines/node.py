@@ -40,7 +40,10 @@ def spark_worker(master: str, page: int, folder: Path, memory: str = "1g") -> No
     """Return a worker of one core that keeps its files in *folder*; its executors have *memory* at most."""
     give = ["--cores", "1", "--memory", memory, "--work-dir", str(folder / "work")]
     node = _spark("worker.Worker", ["--host", own_address(master), "--webui-port", str(page), *give, master])
-    return Node(node.command, {**node.environment, "SPARK_LOCAL_DIRS": str(folder / "local")})
+    folder.mkdir(parents=True, exist_ok=True)
+    # Executors unpack Parquet's codecs, which are programs, into the JVM's temporary folder: /tmp often allows none
+    there = {"SPARK_LOCAL_DIRS": str(folder / "local"), "JAVA_TOOL_OPTIONS": f"-Djava.io.tmpdir={folder}"}
+    return Node(node.command, {**node.environment, **there})
 
 
 def dask_scheduler(host: str, port: int, page: int) -> Node:

@@ -1,0 +1,139 @@
+"""``lakehouse migrate`` and ``lakehouse buckets``, which services of their own containers find done."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from lakehouse.database.connection import connect
+from lakehouse.database.logins import ROLE_BY_LOGIN
+from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.storage.minio import MinioServer
+from lakehouse.storage.store import open_store
+from tests.stores import options
+from tests.up_process import COMMAND
+
+FIRST, SECOND = "a-first-password-of-it", "another-password-of-it"
+
+
+@pytest.fixture
+def empty_dsn(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """Return a database without anything in it; the logins are the server's, so they go as well."""
+    name = f"empty_{uuid.uuid4().hex}"
+    with connect(postgres.dsn) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield make_conninfo(postgres.dsn, dbname=name)
+        conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        for login in ROLE_BY_LOGIN:
+            conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(login)))
+
+
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
+    given = {f"LAKEHOUSE_{name.upper()}": value for name, value in settings.items()}
+    return subprocess.run([*COMMAND, *arguments], env={**environ, **given}, capture_output=True, text=True)
+
+
+def can_log_in(dsn: str, login: str, password: str) -> bool:
+    try:
+        psycopg.connect(make_conninfo(dsn, user=login, password=password)).close()
+    except psycopg.OperationalError as error:
+        if "password authentication failed" in str(error):
+            return False
+        raise
+    return True
+
+
+@pytest.mark.postgres
+def test_migrate_makes_schema_and_logins_and_changes_passwords(empty_dsn: str) -> None:
+    """A second run finds the schema, and sets the passwords that are said then."""
+    first = run("migrate", database_url=empty_dsn, app_password=FIRST, read_password=FIRST)
+    assert first.returncode == 0, first.stderr
+    assert "0001_lake" in first.stdout
+    assert all(can_log_in(empty_dsn, login, FIRST) for login in ROLE_BY_LOGIN)
+    again = run("migrate", database_url=empty_dsn, app_password=SECOND)
+    assert again.returncode == 0, again.stderr
+    assert "migrations applied now: none" in again.stdout
+    assert can_log_in(empty_dsn, "lakehouse_web", SECOND)
+    assert not can_log_in(empty_dsn, "lakehouse_web", FIRST)
+    assert can_log_in(empty_dsn, "lakehouse_reader", FIRST)
+    assert FIRST not in first.stdout + first.stderr + again.stdout + again.stderr
+
+
+@pytest.mark.postgres
+def test_a_login_has_its_role_and_no_more(empty_dsn: str) -> None:
+    """It makes no roles or databases, and is a member of one role."""
+    run("migrate", database_url=empty_dsn, app_password=FIRST, read_password=FIRST)
+    with connect(empty_dsn) as conn:
+        rows = conn.execute(
+            """
+            SELECT r.rolname, m.rolname, r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication
+            FROM pg_roles r JOIN pg_auth_members a ON a.member = r.oid JOIN pg_roles m ON m.oid = a.roleid
+            WHERE r.rolname = ANY(%s)
+            """,
+            (list(ROLE_BY_LOGIN),),
+        ).fetchall()
+    assert {login: role for login, role, _ in rows} == ROLE_BY_LOGIN
+    assert not any(may_more for _, _, may_more in rows)
+
+
+def test_migrate_without_a_database_says_what_to_set() -> None:
+    """It never starts one of its own."""
+    ran = run("migrate")
+    assert (ran.returncode, ran.stderr) == (
+        1,
+        "Error: LAKEHOUSE_DATABASE_URL is not set: name the database, as its owner\n",
+    )
+
+
+def test_a_short_password_is_refused(tmp_path: Path) -> None:
+    """Before anything is asked of the database."""
+    ran = run("migrate", database_url="postgresql://nobody@127.0.0.1:1/none", app_password="short")
+    assert ran.returncode == 1
+    assert "LAKEHOUSE_APP_PASSWORD" in ran.stderr
+
+
+def test_buckets_are_made_once_and_stamped(minio: MinioServer) -> None:
+    """Of another source they are refused, as the data must not mix."""
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    s3 = {f"s3_{key}": value for key, value in options(minio).items()}
+    urls = {"bronze_url": f"s3://{name}-bronze", "lake_url": f"s3://{name}-tables/lake"}
+    first = run("buckets", source="exchange", **urls, **s3)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == f"buckets made now: {name}-bronze, {name}-tables\n"
+    assert run("buckets", source="exchange", **urls, **s3).stdout == "buckets made now: none, they are there\n"
+    assert open_store(urls["lake_url"], options(minio)).exists("source.json")
+    other = run("buckets", source="simulator", **urls, **s3)
+    assert other.returncode == 1
+    assert "holds data of the exchange, and this is the simulator with seed 1" in other.stderr
+
+
+def test_an_unknown_target_of_events_is_told(minio: MinioServer) -> None:
+    """The store knows it by a setting of its own."""
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    s3 = {f"s3_{key}": value for key, value in options(minio).items()}
+    ran = run(
+        "buckets",
+        "--events",
+        "arn:minio:sqs::other:webhook",
+        bronze_url=f"s3://{name}",
+        lake_url=f"s3://{name}/x",
+        **s3,
+    )
+    assert ran.returncode == 1
+    assert f"cannot have {name} tell arn:minio:sqs::other:webhook of objects" in ran.stderr
+
+
+def test_folders_need_no_buckets() -> None:
+    """It says which settings are meant."""
+    ran = run("buckets")
+    assert ran.returncode == 1
+    assert "LAKEHOUSE_BRONZE_URL and LAKEHOUSE_LAKE_URL must be s3://BUCKET/PREFIX" in ran.stderr
