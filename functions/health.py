@@ -63,4 +63,6 @@ def read_health(call: Call) -> Response:
             found = health.look(settings, conn)
     except psycopg.OperationalError as error:
         found = health.away(settings, why_away(context.dsn()) or " ".join(str(error).split()))
+    except psycopg.ProgrammingError:
+        found = health.unprepared(settings)
     return answer(found.document(), 200 if found.is_ready else 503, {"Cache-Control": "no-store"})

@@ -75,6 +75,12 @@ def away(settings: Settings, why: str) -> Health:
     return Health((Reason("database_away", f"the database is away: {why}"),), False, settings.source)
 
 
+def unprepared(settings: Settings) -> Health:
+    """Return how the platform is on a database that holds no schema of this version, or not for us."""
+    message = "the database is not prepared for this version: `lakehouse migrate`, or a start of the platform, does it"
+    return Health((Reason("database_not_prepared", message),), False, settings.source)
+
+
 def look(settings: Settings, conn: Connection[Any]) -> Health:
     """Return how the platform is, its database being there."""
     with conn.cursor(row_factory=dict_row) as cursor:
@@ -170,5 +176,5 @@ _LOOK: LiteralString = """
     SELECT p.data_version, b.since AS paused_since, b.until AS paused_until,
         (SELECT count(*) FROM procrastinate_jobs WHERE status = 'failed') AS dead,
         (SELECT jsonb_object_agg(queue, extract(epoch FROM now() - heard_at)) FROM lake.worker_heard) AS heard
-    FROM gold.publication p, lake.breaker b
+    FROM (SELECT 1) AS one LEFT JOIN gold.publication p ON true LEFT JOIN lake.breaker b ON true
 """

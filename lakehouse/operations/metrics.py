@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import Any, LiteralString
 
 import psycopg
+import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -27,6 +28,8 @@ from lakehouse.market.moscow import to_moscow, to_utc
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.settings import Settings
 from lakehouse.storage.space import free_bytes
+
+log = structlog.get_logger()
 
 # Of a second's work for PostgreSQL, counting coverage takes no more than this part, however much there is
 _COVERAGE_PART = 1 / 50
@@ -79,11 +82,14 @@ class LakehouseCollector(Collector):
         """Yield all metrics as they are now."""
         yield _gauge("build_info", "The version that runs.", ("version",), [((version("moex-lakehouse"),), 1)])
         yield from self._of_settings()
+        found: list[Metric] = []
         try:
             with self._connecting() as conn:
                 found = list(self._of_database(conn))
-        except psycopg.Error:
-            found = []
+        except psycopg.OperationalError:
+            pass  # which the metric says
+        except Exception as error:  # a scrape that fails would say nothing at all
+            log.exception("operations.metrics_not_read", error=str(error))
         yield _gauge("database_up", "Whether the database answered this scrape.", (), [((), float(bool(found)))])
         yield from found
 

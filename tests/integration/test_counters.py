@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from lakehouse.database import counters
 from lakehouse.database.connection import connect
 from lakehouse.iss.client import IssClient, Patience
 from lakehouse.iss.errors import IssContractError, IssUnavailable
+from lakehouse.jobs import merging
 from lakehouse.jobs.running import running
+from lakehouse.silver.report import MergeReport, TableReport
 from lakehouse.simulator.clock import Clock
 from lakehouse.simulator.exchange import MadeExchange
 from lakehouse.simulator.server import running as serving
@@ -89,3 +92,17 @@ async def test_requests_to_the_exchange_are_counted_by_outcome(dsn: str) -> None
     requests = {key[1]: value for key, value in counted(dsn).items() if key[0] == "exchange_requests"}
     assert requests == {"answered": 2, "refused": 1, "broken": 2}
     assert counted(dsn)["exchange_seconds", "answered"] > 0
+
+
+def test_what_becomes_of_rows_and_how_long_a_station_took_is_counted(dsn: str) -> None:
+    """Beside the run's report, in the same transaction."""
+    report = MergeReport("r", {"silver.candles": TableReport(objects=1, received=5, accepted=3, unchanged=2)})
+    place: Any = SimpleNamespace(dsn=dsn)
+    for _ in range(2):
+        assert merging._step(place, "silver", lambda run_id: report) is report
+    found = counted(dsn)
+    assert {key[1:]: value for key, value in found.items() if key[0] == "rows"} == {
+        ("silver.candles", "accepted"): 6,
+        ("silver.candles", "unchanged"): 4,
+    }
+    assert sum(value for key, value in found.items() if key[:2] == ("station_seconds_bucket", "silver")) == 2

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from psycopg import Connection
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from lakehouse.database.connection import connect
 from lakehouse.jobs import schedules
 from lakehouse.operations import health
 from lakehouse.operations.health import Health, look
+from lakehouse.operations.metrics import LakehouseCollector
 from lakehouse.settings import Settings
 from lakehouse.storage.store import open_store
 
@@ -140,3 +143,16 @@ def test_reasons_hold_no_secret_and_no_path(conn: Connection[Any], settings: Set
     assert "secret.internal" not in said
     assert str(tmp_path) not in said
     assert all(secret not in said for secret in settings.secrets)
+
+
+def test_a_row_that_is_gone_makes_no_look_fail(conn: Connection[Any], settings: Settings) -> None:
+    """The doctor names it; health and metrics are shown."""
+    hear(conn, "io", "spark")
+    with connect(settings.database_url.get_secret_value()) as owner:  # type: ignore[union-attr]
+        owner.execute("DELETE FROM lake.breaker")
+    assert look(settings, conn).status == "ok"
+    collector = LakehouseCollector(settings, lambda: nullcontext(conn))
+    with capture_logs() as said:
+        values = {sample.name: sample.value for family in collector.collect() for sample in family.samples}
+    assert values["lakehouse_database_up"] == 0
+    assert [line["event"] for line in said] == ["operations.metrics_not_read"]
