@@ -193,7 +193,7 @@ def _checked(
         raise RuntimeError("a login needs a connection outside a transaction: its failure must be kept")
     attempt = throttle.count(conn, throttle.attempt_of(conn, name, address, device))
     try:
-        found = check_password(conn, name, password)
+        found = check_password(conn, name, password, is_known=bool(attempt.place))
     except NotNow:
         throttle.forget(conn, attempt)
         raise

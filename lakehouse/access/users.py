@@ -108,7 +108,9 @@ def ensure_admin(conn: Connection[Any]) -> str | None:
     return password
 
 
-def check_password(conn: Connection[Any], name: str, password: str) -> tuple[User, str] | None:
+def check_password(
+    conn: Connection[Any], name: str, password: str, *, is_known: bool = False
+) -> tuple[User, str] | None:
     """Return the user whose name and password these are, with the hash that fitted, else None, in the same time."""
     row = None
     name = _folded(name)
@@ -117,7 +119,7 @@ def check_password(conn: Connection[Any], name: str, password: str) -> tuple[Use
             "SELECT user_id, name, role, password_hash FROM lake.app_user WHERE name = %s AND disabled_at IS NULL",
             (name,),
         ).fetchone()
-    if not fits(password, row[3] if row else None) or row is None:
+    if not fits(password, row[3] if row else None, is_known=is_known) or row is None:
         return None
     return User(row[0], row[1], Role(row[2])), row[3]
 

@@ -40,7 +40,9 @@ def audit(
     if as_json:
         click.echo(json.dumps([vars(entry) for entry in found], default=plain, ensure_ascii=False))
         return
-    table = Table("time (UTC)", "user", "action", "target", "outcome", "from", box=None)
+    table = Table(box=None)
+    for name in ("time (UTC)", "user", "action", "target", "outcome", "from"):
+        table.add_column(name, no_wrap=name != "target")
     for each in found:
         who = f"{each.user} ({each.via})" if each.via else each.user
         table.add_row(f"{each.at:%Y-%m-%d %H:%M:%S}", who, each.action, each.target, each.outcome, each.address)
