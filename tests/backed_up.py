@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
 from lakehouse.access.roles import Role, User
 from lakehouse.access.users import create_user
 from lakehouse.backup.manifest import Manifest
@@ -18,6 +20,7 @@ from lakehouse.backup.repository import Repository
 from lakehouse.backup.restore import Destination, Restored, restore
 from lakehouse.backup.take import Source, take
 from lakehouse.bronze.reconcile import reconcile
+from lakehouse.cli import lakehouse
 from lakehouse.database.connection import connect
 from lakehouse.market.candle import FACT_CANDLE
 from lakehouse.serving.publish import publish_gold
@@ -111,6 +114,13 @@ def command(*arguments: str | Path, **environment: str) -> subprocess.CompletedP
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=300, env={**own, **environment}
     )
+
+
+def said_here(*arguments: str | Path, **environment: str) -> str:
+    """Run ``lakehouse`` in this process, where it starts at once; return what it printed, or its error."""
+    own = {name: None for name in os.environ if name.startswith("LAKEHOUSE_")}
+    done = CliRunner().invoke(lakehouse, [*map(str, arguments)], env={**own, **environment})
+    return str(done.exception) if done.exception else done.output
 
 
 def settings_of(small: Small) -> Mapping[str, str]:

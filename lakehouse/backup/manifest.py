@@ -63,10 +63,9 @@ class Manifest:
         dump: PostgreSQL's part; the facts of Gold are not in it, as they are in the lake.
         listing: The list of all other files.
         tables: The Delta tables, by name.
-        objects: Rows of Bronze's ledger.
+        objects: Objects that Bronze's ledger knew, and *lost*: those of them that Bronze did not hold.
         files, size: All files of the backup, and their bytes.
         new_files, new_size: Those of them that no earlier backup had brought.
-        lost: Objects that the ledger knew and Bronze did not hold.
     """
 
     backup_id: str
@@ -79,11 +78,11 @@ class Manifest:
     listing: File
     tables: dict[str, TableState]
     objects: int
+    lost: int
     files: int
     size: int
     new_files: int
     new_size: int
-    lost: list[str]
 
     @property
     def taken_at(self) -> dt.datetime:

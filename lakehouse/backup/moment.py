@@ -61,7 +61,7 @@ class Moment:
 
 
 @contextmanager
-def moment(dsn: str, lake: Lake, patience_s: float = PATIENCE_S) -> Iterator[Moment]:
+def moment(dsn: str, lake: Lake, patience_s: float) -> Iterator[Moment]:
     """
     Give one moment, and keep it while the block runs.
 

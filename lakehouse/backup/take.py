@@ -14,8 +14,8 @@ from typing import Any
 
 import structlog
 
-from lakehouse.backup.manifest import File, Manifest
-from lakehouse.backup.moment import TABLES, Moment, moment
+from lakehouse.backup.manifest import File, Manifest, TableState
+from lakehouse.backup.moment import PATIENCE_S, TABLES, Moment, moment
 from lakehouse.backup.postgres import dump, server_version
 from lakehouse.backup.repository import AT_A_TIME, Repository
 from lakehouse.backup.tables import needed_files
@@ -51,7 +51,7 @@ class _Wanted:
     may_be_gone: bool = False
 
 
-def take(source: Source, repository: Repository, patience_s: float | None = None) -> Manifest:
+def take(source: Source, repository: Repository, patience_s: float = PATIENCE_S) -> Manifest:
     """
     Take a backup; return it.
 
@@ -61,58 +61,84 @@ def take(source: Source, repository: Repository, patience_s: float | None = None
     Raises:
         BadInput: if the target holds backups of another source.
         MigrationError: if the database is of a newer version of this program.
-        NotNow: if a table is being written all the while.
+        NotNow: if a table is being written for longer than *patience_s*.
     """
-    former = repository.newest()
-    if former and former.stamp != source.stamp:
-        raise BadInput(
-            f"{repository.store.url} holds backups of {named(former.stamp)}, and this is {named(source.stamp)}: "
-            "choose another target"
-        )
     with files_lock(source.dsn):
-        backup_id = _free_id(repository)
-        held = repository.held()
-        options = {} if patience_s is None else {"patience_s": patience_s}
-        with moment(source.dsn, source.lake, **options) as then:
-            migrations, server = then.migrations(), server_version(then.conn)
-            if newer := unknown(migrations):
-                raise MigrationError(
-                    "the database is of a newer version, whose migrations this one does not know "
-                    f"({', '.join(newer)}): back up with that"
-                )
-            dumped = repository.add("postgres.dump", lambda spool: dump(source.dsn, then.snapshot, spool), held)
-            objects, wanted = then.objects(), list(_wanted_of_tables(source.lake, then))
-            told = {"migrations": migrations, "roles": then.roles(), "tables": then.tables}
-        wanted += _wanted_of_bronze(source.bronze)
-        reused = _reusable(repository, former, then, held)
-        files = _copied(source, repository, wanted, reused, held)
-        there = {file.path.removeprefix("bronze/") for file in files}
-        lost = sorted(objects - there)
-        if lost:
-            log.error("backup.objects_lost", count=len(lost), first=lost[0])
+        former = repository.newest()
+        if former and former.stamp != source.stamp:
+            raise BadInput(
+                f"{repository.store.url} holds backups of {named(former.stamp)}, and this is {named(source.stamp)}: "
+                "choose another target"
+            )
+        backup_id, held = _free_id(repository), repository.held()
+        seen = _look(source, repository, held, patience_s)
+        wanted = [*seen.wanted, *_wanted_of_bronze(source.bronze)]
+        files = _copied(source, repository, wanted, _reusable(repository, former, seen.tables, held), held)
         listing = repository.add_listing(files)
-        everything = [dumped, listing, *files]
-        new = {file.sha256: file.size for file in everything if file.sha256 not in held}
         if repository.store.folder is not None:
             os.sync()  # all of it is on the disk before anything names it
-        manifest = Manifest(
-            backup_id=backup_id,
-            program=version("moex-lakehouse"),
-            stamp=dict(source.stamp),
-            server=server,
-            dump=dumped,
-            listing=listing,
-            objects=len(objects),
-            files=len(everything),
-            size=sum(file.size for file in everything),
-            new_files=len(new),
-            new_size=sum(new.values()),
-            lost=lost,
-            **told,  # type: ignore[arg-type]
-        )
+        manifest = _manifest(backup_id, source, seen, [seen.dump, listing, *files], held)
         repository.add_manifest(manifest)
     log.info("backup.taken", id=backup_id, files=manifest.files, new_bytes=manifest.new_size)
     return manifest
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was seen at the moment of the backup."""
+
+    migrations: dict[str, str]
+    roles: list[str]
+    server: int
+    tables: dict[str, TableState]
+    objects: set[str]
+    dump: File
+    wanted: list[_Wanted]
+
+
+def _look(source: Source, repository: Repository, held: Mapping[str, int], patience_s: float) -> _Seen:
+    """Dump PostgreSQL as it is at one moment, and list what the tables need to be read as they are then."""
+    with moment(source.dsn, source.lake, patience_s) as then:
+        migrations = then.migrations()
+        if newer := unknown(migrations):
+            raise MigrationError(
+                "the database is of a newer version, whose migrations this one does not know "
+                f"({', '.join(newer)}): back up with that"
+            )
+        return _Seen(
+            migrations,
+            then.roles(),
+            server_version(then.conn),
+            then.tables,
+            then.objects(),
+            repository.add("postgres.dump", lambda spool: dump(source.dsn, then.snapshot, spool), held),
+            list(_wanted_of_tables(source.lake, then)),
+        )
+
+
+def _manifest(backup_id: str, source: Source, seen: _Seen, files: list[File], held: Mapping[str, int]) -> Manifest:
+    """Describe a backup of *files*: the dump, the list, and all others."""
+    new = {file.sha256: file.size for file in files if file.sha256 not in held}
+    lost = sorted(seen.objects - {file.path.removeprefix("bronze/") for file in files})
+    if lost:
+        log.error("backup.objects_lost", count=len(lost), first=lost[0])
+    return Manifest(
+        backup_id=backup_id,
+        program=version("moex-lakehouse"),
+        stamp=dict(source.stamp),
+        migrations=seen.migrations,
+        roles=seen.roles,
+        server=seen.server,
+        dump=files[0],
+        listing=files[1],
+        tables=seen.tables,
+        objects=len(seen.objects),
+        lost=len(lost),
+        files=len(files),
+        size=sum(file.size for file in files),
+        new_files=len(new),
+        new_size=sum(new.values()),
+    )
 
 
 def _free_id(repository: Repository) -> str:
@@ -140,7 +166,7 @@ def _wanted_of_bronze(bronze: Store) -> Iterator[_Wanted]:
 
 
 def _reusable(
-    repository: Repository, former: Manifest | None, then: Moment, held: Mapping[str, int]
+    repository: Repository, former: Manifest | None, tables: Mapping[str, TableState], held: Mapping[str, int]
 ) -> dict[tuple[str, str], File]:
     """Return the files of the backup before that are the same now and lie in the target whole, by path and mark."""
     if former is None:
@@ -149,7 +175,7 @@ def _reusable(
     other = tuple(
         f"lake/{name.replace('.', '/')}/"
         for name, state in former.tables.items()
-        if name not in then.tables or then.tables[name].table_id != state.table_id
+        if name not in tables or tables[name].table_id != state.table_id
     )
     return {
         (file.path, file.mark): file

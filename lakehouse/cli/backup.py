@@ -101,8 +101,8 @@ def _back_up(repository: Repository, settings: Settings, keep: int | None) -> No
         )
         if made.lost:
             click.echo(
-                f"{len(made.lost):,} objects that the ledger knows are not in Bronze, {made.lost[0]} for one: "
-                "see `bronze.objects_lost` in docs/operations.md",
+                f"{made.lost:,} objects that the ledger knows are not in Bronze: see `bronze.objects_lost` in "
+                "docs/operations.md",
                 err=True,
             )
         detail: dict[str, Any] = {"backup": made.backup_id, "new_bytes": made.new_size}
