@@ -169,17 +169,15 @@ def end_session(conn: Connection[Any], session_id: str, user_name: str | None = 
 
     Raises NoSuch when there is none.
     """
-    row = None
-    if _is_uuid(session_id):
-        row = conn.execute(
-            f"""
-            UPDATE lake.session s SET revoked_at = now() FROM lake.app_user u
-            WHERE s.user_id = u.user_id AND session_id = %(id)s AND {_IS_LIVE}
-                AND (%(name)s::text IS NULL OR u.name = %(name)s)
-            RETURNING u.name
-            """,  # noqa: S608
-            {"id": session_id, "name": user_name},
-        ).fetchone()
+    row = conn.execute(
+        f"""
+        UPDATE lake.session s SET revoked_at = now() FROM lake.app_user u
+        WHERE s.user_id = u.user_id AND session_id = %(id)s AND {_IS_LIVE}
+            AND (%(name)s::text IS NULL OR u.name = %(name)s)
+        RETURNING u.name
+        """,  # noqa: S608
+        {"id": _parsed_id(session_id), "name": user_name},
+    ).fetchone()
     if row is None:
         raise NoSuch(f"there is no session {session_id[:40]!r}: it may be over already")
     return str(row[0])
@@ -235,12 +233,12 @@ def _begin(
     return token, row[0]
 
 
-def _is_uuid(text: str) -> bool:
+def _parsed_id(text: str) -> uuid.UUID | None:
+    """Return a session's id, None for what can be none: Python reads more ways of writing one than PostgreSQL."""
     try:
-        uuid.UUID(text)
+        return uuid.UUID(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _printable(text: str) -> str:

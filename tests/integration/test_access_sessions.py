@@ -194,7 +194,7 @@ def test_a_user_ends_own_sessions_alone(conn: Connection[Any], anna: User) -> No
     assert end_session(conn, first_id, "anna") == "anna"
     assert end_session(conn, second_id) == "anna"
     assert (resolve(conn, first.token), resolve(conn, second.token)) == (None, None)
-    for gone in (first_id, "nonsense", "a\0b"):
+    for gone in (first_id, f"urn:uuid:{first_id}", "nonsense", "a\0b"):
         with pytest.raises(BadInput, match=r"there is no session '.*': it may be over already"):
             end_session(conn, gone)
 
