@@ -15,7 +15,7 @@ from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
 from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.market.candle import CANDLES
-from tests.browser.running import publish_made_market, web_process
+from tests.browser.running import publish_made_market, web_server
 from tests.functions_api import make_users
 from tests.sql_lake import FIRST, candle, write
 
@@ -27,6 +27,7 @@ class Web:
     url: str
     dsn: str = field(repr=False)
     tokens: dict[str, str] = field(repr=False)
+    process_id: int
 
 
 @contextmanager
@@ -40,5 +41,5 @@ def web_of_made_market(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Web
     publish_made_market(dsn, folder)
     write(folder, CANDLES, [candle("SBER", 300.0, FIRST)])
     tokens = make_users(dsn)
-    with web_process(dsn, folder) as url:
-        yield Web(url, dsn, tokens)
+    with web_server(dsn, folder) as (url, process):
+        yield Web(url, dsn, tokens, process.pid)

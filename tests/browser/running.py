@@ -90,7 +90,7 @@ def publish_made_market(dsn: str, folder: Path) -> None:
     publish_gold(dsn, Lake(str(folder)))
 
 
-def wait_until_answers(url: str, process: subprocess.Popen[bytes], timeout_s: float = 60) -> None:
+def wait_until_answers(url: str, process: subprocess.Popen[bytes], timeout_s: float = 180) -> None:
     """Wait for the web process; fail when it ended."""
     deadline = time.monotonic() + timeout_s
     while process.poll() is None and time.monotonic() < deadline:
