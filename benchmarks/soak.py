@@ -251,9 +251,12 @@ class Work:
         page.goto(path)
         page.wait_for_selector(".lh-role:not(:empty)")
         if path == "/sandbox":
+            page.wait_for_selector(".lh-form .token")  # the instrument that it begins with
             page.wait_for_selector("#lh-run-program:enabled")
             page.click("#lh-run-program")
-            page.wait_for_selector(".lh-run-state[data-state=done]")
+            ended = page.wait_for_selector(":is([data-state=good], [data-state=bad]).lh-run-state")
+            if ended and ended.get_attribute("data-state") == "bad":
+                self.soaked.fail(f"sandbox: {ended.inner_text()}")
             self.soaked.done["sandbox runs"] += 1
         elif path.startswith("/?"):
             page.wait_for_function("window.lakehouseChart?.state === 'drawn'")
