@@ -74,6 +74,8 @@ RUN --mount=type=cache,target=/var/cache/uv \
 # The functions' package, made of the code where `infra` looks for it: beside itself
 FROM build AS functions-package
 RUN --mount=type=cache,target=/var/cache/uv sh install.sh --group functions --group deploy
+# The code as it is installed says its version
+COPY --from=code /opt/lakehouse/.venv/lib /opt/lakehouse/.venv/lib
 WORKDIR /opt/lakehouse
 COPY pyproject.toml ./
 COPY infra infra

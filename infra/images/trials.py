@@ -52,7 +52,7 @@ with subprocess.Popen(runner, stdin=subprocess.PIPE) as process:
         time.sleep(0.2)
     outcome = sandbox.run("print(pd.Series([1, 44]).sum())", b"", user="trial") if why is None else None
     process.terminate()
-print(why or (outcome.status, *(item.text for item in outcome.items)))
+print(why or (outcome.status, *(item.text.strip() for item in outcome.items)))
 """
 
 
