@@ -34,6 +34,7 @@ check: setup  ## lint (Dockerfiles too), types, import rules, locks, generated d
 	@$(BIN)/python -m infra.check_lock
 	@$(BIN)/python -m infra.dictionary --check
 	@$(BIN)/python -m infra.settings_table --check
+	@$(BIN)/python -m infra.access --check
 	@$(BIN)/python -m pytest -q tests/unit
 
 torture: setup  ## the tests that count seeds, with full counts (hours)

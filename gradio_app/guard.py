@@ -32,10 +32,8 @@ _ASKED_BY_PAGES = frozenset(
         "/session",
         "/logout",
         "/config",
-        "/gradio_api/info",
         "/gradio_api/queue/join",
         "/gradio_api/queue/data",
-        "/gradio_api/startup-events",
         "/gradio_api/reset",
         "/gradio_api/cancel",
     }
