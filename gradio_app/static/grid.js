@@ -96,12 +96,3 @@ function make(name, properties = {}) {
   }
   return element;
 }
-
-/** Return the rows as CSV with a head: null is empty, as in the platform's own CSV. */
-export function csvOf(columns, rows) {
-  const cell = (value) => {
-    const text = value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
-  return [columns.map(({ name }) => cell(name)), ...rows.map((row) => row.map(cell))].map((line) => `${line.join(",")}\n`).join("");
-}

@@ -1,7 +1,7 @@
 // A table of a result: a page of rows at a time, all of them as a file.
+import { csvOf, isNumber } from "./csv_text.js";
 
 const PAGE_ROWS = 15;
-const NUMBER = /^[-+]?[0-9][0-9,]*(\.[0-9]+)?(e[-+]?[0-9]+)?%?$/i;
 
 /** Return the element of a table: cells are text, `row_count` is how many rows the program's table had. */
 export function tableElement({ name, columns, rows, row_count: rowCount }) {
@@ -38,19 +38,6 @@ export function tableElement({ name, columns, rows, row_count: rowCount }) {
   bar.append(title, position, ...(rows.length > PAGE_ROWS ? [back, next] : []), csv);
   show();
   return element;
-}
-
-/** Return rows as CSV; a cell that a spreadsheet would take for a formula begins with an apostrophe. */
-export function csvOf(columns, rows) {
-  const cell = (text) => {
-    const safe = /^[=@+\-\t]/.test(text) && !isNumber(text) ? `'${text}` : text;
-    return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-  };
-  return [columns, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
-}
-
-function isNumber(text) {
-  return NUMBER.test(text) || /^(nan|[-+]?inf)$/i.test(text);
 }
 
 function positionText(first, shown, rowCount) {

@@ -3,8 +3,9 @@
 // window.lakehouseSql is a documented hook for tests and for the browser's console (see `hook` below).
 import { ApiError, getJson, postJson } from "./api.js";
 import { saveText } from "./csv.js";
+import { csvOf } from "./csv_text.js";
 import { SqlEditor } from "./editor.js";
-import { ResultGrid, csvOf } from "./grid.js";
+import { ResultGrid } from "./grid.js";
 import { History, listStatements } from "./statements.js";
 import { showTables } from "./tables.js";
 
@@ -60,7 +61,7 @@ export async function mountSql(element) {
 function listen(element, slot) {
   page.run.addEventListener("click", run);
   page.stop.addEventListener("click", stop);
-  page["sql-csv"].addEventListener("click", () => saveText(csvOf(found.columns, found.rows), "moex-lakehouse.csv"));
+  page["sql-csv"].addEventListener("click", () => saveText(csvOf(found.columns.map(({ name }) => name), found.rows), "moex-lakehouse.csv"));
   page.forget.addEventListener("click", () => {
     history.forget();
     listHistory();

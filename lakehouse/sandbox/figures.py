@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lakehouse.market.errors import LakehouseError
+from lakehouse.sandbox.figure_bins import without_tiny_bins
 from lakehouse.sandbox.figure_names import NAMES, TRACE_TYPES
 from lakehouse.sandbox.text import clean, cut, figure_text, narrow_format
 
@@ -82,7 +83,9 @@ def _trace(trace: object, walk: _Walk) -> dict[str, Any]:
     if not isinstance(trace, dict) or not isinstance(kind, str) or kind not in TRACE_TYPES:
         shown = figure_text(cut(str(kind), 40))
         raise BadFigure(f"traces of the type {shown} are not offered; these are: {', '.join(sorted(TRACE_TYPES))}")
-    return {**_object(trace, walk, 1), "type": kind}
+    shown = {**_object(trace, walk, 1), "type": kind}
+    walk.left_out.update(without_tiny_bins(shown))
+    return shown
 
 
 def _layout(layout: dict[Any, Any], walk: _Walk) -> dict[str, Any]:

@@ -101,6 +101,24 @@ def test_ten_thousand_rows_scroll(sql: Page) -> None:
     assert sql.locator("#lh-grid tbody tr").count() < 100
 
 
+def test_no_cell_of_a_csv_is_a_formula_and_each_program_reads_the_same(sql: Page) -> None:
+    """What a spreadsheet would run begins with an apostrophe, numbers do not; what some part cells by is quoted."""
+    rows = [
+        ["=1+1", "@SUM(A1)", " -cmd", "+7 999", "\tx"],
+        [-1.5, "-1.5", "+2e3", "a;b", 'say "x"'],
+        [None, "", True, "1,5", {}],
+    ]
+
+    text = sql.evaluate("async (rows) => (await import('/static/csv_text.js')).csvOf(['=a', 'b'], rows)", rows)
+
+    assert text.splitlines() == [
+        "'=a,b",
+        "'=1+1,'@SUM(A1),' -cmd,'+7 999,\"'\tx\"",
+        '-1.5,-1.5,+2e3,"a;b","say ""x"""',
+        ',,true,"1,5",{}',
+    ]
+
+
 def test_csv_holds_the_rows_shown(sql: Page) -> None:
     """With a head, as the platform's own CSV has them."""
     run(sql, "SELECT 'a \"b\", я' AS text, NULL AS nothing, 9007199254740993 AS big UNION ALL SELECT 'c', 1, 2")

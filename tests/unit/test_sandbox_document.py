@@ -14,6 +14,7 @@ import pytest
 
 from lakehouse.sandbox.document import MAX_ROWS, BadResult, Document, Figure, TableItem, Text, parse
 from lakehouse.sandbox.figure_names import NAMES, TRACE_TYPES
+from lakehouse.sandbox.figures import checked_figure
 from lakehouse.sandbox.text import clean, cut, cut_bytes, figure_text
 
 
@@ -242,3 +243,26 @@ def test_the_error_is_cleaned_and_bounded() -> None:
     assert document.error is not None
     assert document.error.startswith("Traceback")
     assert len(document.error) == 16_000
+
+
+@pytest.mark.parametrize(
+    ("trace", "is_kept"),
+    [
+        ({"x": [0.0, 10.0], "xbins": {"size": 0.5}}, True),
+        ({"x": [0.0, 10.0], "xbins": {"size": 0.001}}, False),
+        ({"x": {"dtype": "f8", "bdata": "AAAAAAAAAAAAAAAAAAAkQA=="}, "xbins": {"size": 0.5}}, True),  # 0 and 10
+        ({"x": {"dtype": "f8", "bdata": "AAAAAAAAAAAAAAAAAAAkQA=="}, "xbins": {"size": 1e-9}}, False),
+        ({"x": [0.0], "xbins": {"start": -1e300, "end": 1e300, "size": 1}}, False),
+        ({"x": [0.0], "xbins": {"start": 0, "end": 10, "size": 0}}, False),
+        ({"x": ["2026-01-01", "2026-12-31"], "xbins": {"size": 86_400_000}}, True),
+        ({"x": ["2026-01-01", "2026-12-31"], "xbins": {"size": 1}}, False),
+        ({"x": ["2026-01-01", "2026-12-31"], "xbins": {"size": "M1"}}, True),
+        ({"x": ["SBER", "GAZP"], "xbins": {"size": 1}}, False),  # nobody knows how many
+    ],
+)
+def test_bins_are_as_many_as_a_browser_draws(trace: dict[str, Any], is_kept: bool) -> None:
+    """A size that is tiny beside the data is left out and named: Plotly then chooses one."""
+    figure, left_out = checked_figure({"data": [{"type": "histogram", **trace}], "layout": {}})
+
+    assert ("size" in figure["data"][0]["xbins"]) is is_kept
+    assert left_out == (() if is_kept else ("xbins.size",))
