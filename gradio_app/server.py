@@ -22,6 +22,7 @@ from functions.host import asgi_app
 from functions.proxy import Forwarded
 from gradio_app import login
 from gradio_app import metrics as platform_metrics
+from gradio_app.account import access, account
 from gradio_app.guard import Guard
 from gradio_app.ingest import ingest
 from gradio_app.market import header, market
@@ -50,6 +51,8 @@ ROLE_BY_PAGE = {
     "/schema": Role.VIEWER,
     "/ingest": Role.ADMIN,
     "/quality": Role.ADMIN,
+    "/account": Role.VIEWER,
+    "/access": Role.ADMIN,
 }
 
 
@@ -123,6 +126,12 @@ def pages(pool: Pool, runs: Runs) -> gr.Blocks:
     with blocks.route("Quality", "/quality"):
         header()
         quality(blocks, pool)
+    with blocks.route("Account", "/account"):
+        header()
+        account()
+    with blocks.route("Access", "/access"):
+        header()
+        access()
     return blocks
 
 

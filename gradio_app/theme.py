@@ -14,6 +14,7 @@ HEAD = """
 <link rel="stylesheet" href="/static/app.css">
 <link rel="stylesheet" href="/static/sql.css">
 <link rel="stylesheet" href="/static/sandbox.css">
+<link rel="stylesheet" href="/static/account.css">
 <script src="/static/theme.js"></script>
 <script src="/static/lightweight-charts.js" defer></script>
 """

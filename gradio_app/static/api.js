@@ -16,8 +16,13 @@ export async function getJson(path, parameters = {}, signal = undefined) {
 
 /** Send a JSON document to `path` and return the one answered; `reviver` is JSON.parse's. */
 export async function postJson(path, document, reviver = undefined) {
+  return sendJson("POST", path, document, reviver);
+}
+
+/** Ask for a change by `method`, with a JSON document or without. */
+export async function sendJson(method, path, document = {}, reviver = undefined) {
   const headers = { "Content-Type": "application/json" };
-  return documentOf(await fetch(path, { method: "POST", headers, body: JSON.stringify(document), credentials: "same-origin" }), reviver);
+  return documentOf(await fetch(path, { method, headers, body: JSON.stringify(document), credentials: "same-origin" }), reviver);
 }
 
 /** Send a file's bytes to `path`; return the document answered. */
@@ -29,18 +34,19 @@ export async function postFile(path, parameters, file) {
 
 async function documentOf(answer, reviver) {
   if (answer.ok) return reviver ? JSON.parse(await answer.text(), reviver) : answer.json();
-  if (answer.status === 401) {
+  const { code, detail } = await problemOf(answer);
+  if (answer.status === 401 && code !== "login_failed") { // a wrong password is no end of the session
     location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
-  throw new ApiError(answer.status, await messageOf(answer));
+  throw new ApiError(answer.status, detail);
 }
 
-async function messageOf(answer) {
+async function problemOf(answer) {
   const text = await answer.text();
   try {
-    const document = JSON.parse(text);
-    return document.detail ?? text;
+    const { code, detail } = JSON.parse(text);
+    return { code, detail: detail ?? text };
   } catch {
-    return text.slice(0, 300) || answer.statusText;
+    return { detail: text.slice(0, 300) || answer.statusText };
   }
 }

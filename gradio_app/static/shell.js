@@ -8,6 +8,7 @@ const PAGES = [
   { path: "/sandbox", name: "Analysis", roles: ["analyst", "admin"] },
   { path: "/ingest", name: "Ingest", roles: ["admin"] },
   { path: "/quality", name: "Quality", roles: ["admin"] },
+  { path: "/access", name: "Access", roles: ["admin"] },
 ];
 const SOURCES = {
   simulator: ["simulated data", "Prices are made by the exchange simulator. They are not quotes."],
@@ -35,6 +36,7 @@ export async function mountHeader(element) {
 function showUser(element, { user, role }) {
   element.querySelector(".lh-user").textContent = user;
   element.querySelector(".lh-role").textContent = role;
+  if (location.pathname === "/account") element.querySelector(".lh-who").setAttribute("aria-current", "page");
   const links = PAGES.filter(({ roles }) => roles.includes(role)).map(({ path, name }) => {
     const link = Object.assign(document.createElement("a"), { href: path, textContent: name });
     if (path === location.pathname) link.setAttribute("aria-current", "page");

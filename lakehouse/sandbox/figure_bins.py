@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import math
 import re
+import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -33,12 +34,13 @@ def _is_coarse(bins: dict[str, Any], values: object) -> bool:
     high = max(known, default=None) if high is None else high
     if low is None or high is None or type(size) not in (int, float) or size <= 0:
         return False
-    return (high - low) / size <= MAX_BINS
+    return bool((high - low) / size <= MAX_BINS)
 
 
 def _numbers(values: object) -> Iterator[float]:
     if isinstance(values, dict) and "bdata" in values:
-        found: Iterable[Any] = memoryview(base64.b64decode(values["bdata"])).cast(_CODES[values["dtype"]])
+        form, data = f"<{_CODES[values['dtype']]}", base64.b64decode(values["bdata"])
+        found: Iterable[Any] = (number for (number,) in struct.iter_unpack(form, data))
     else:
         found = values if isinstance(values, list) else ()
     yield from (number for number in map(_number, found) if number is not None)

@@ -83,9 +83,9 @@ def _trace(trace: object, walk: _Walk) -> dict[str, Any]:
     if not isinstance(trace, dict) or not isinstance(kind, str) or kind not in TRACE_TYPES:
         shown = figure_text(cut(str(kind), 40))
         raise BadFigure(f"traces of the type {shown} are not offered; these are: {', '.join(sorted(TRACE_TYPES))}")
-    shown = {**_object(trace, walk, 1), "type": kind}
-    walk.left_out.update(without_tiny_bins(shown))
-    return shown
+    checked = {**_object(trace, walk, 1), "type": kind}
+    walk.left_out.update(without_tiny_bins(checked))
+    return checked
 
 
 def _layout(layout: dict[Any, Any], walk: _Walk) -> dict[str, Any]:

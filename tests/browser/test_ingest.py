@@ -203,3 +203,25 @@ def finish_window(platform: Platform, job_id: object, state: str, error: str | N
         error,
         job_id,
     )
+
+
+def test_all_columns_of_the_jobs_are_in_sight_and_schedules_follow(
+    log_in: Callable[..., Page], platform: Platform
+) -> None:
+    """At 1280 pixels the last column, By, is not cut off; a short page has no gap above the schedules."""
+    made_job(platform)
+    page = log_in("admin", "/ingest")
+    page.set_viewport_size({"width": 1280, "height": 1400})
+    page.wait_for_selector(".lh-jobs tbody tr")
+    page.wait_for_selector(".lh-schedules")
+
+    assert page.evaluate(
+        "(() => { const box = document.querySelector('.lh-scroll:has(.lh-jobs)'); "
+        "return box.scrollWidth <= box.clientWidth; })()"
+    )
+    gap = page.evaluate(
+        "document.querySelector('.lh-timetable').getBoundingClientRect().top - "
+        "Math.max(...[...document.querySelectorAll('.lh-ingest > *')].map((part) => part.lastElementChild"
+        ".getBoundingClientRect().bottom))"
+    )
+    assert gap < 60

@@ -1,0 +1,192 @@
+"""The pages Account and Access: what people do with their own accounts, and admins with all."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from lakehouse.access.users import create_user
+from lakehouse.database.connection import connect
+from tests.browser.running import Platform
+
+pytestmark = [pytest.mark.browser, pytest.mark.postgres]
+FIRST, SECOND = secrets.token_urlsafe(12), secrets.token_urlsafe(12)
+
+
+@pytest.fixture
+def anna(page: Page, platform: Platform) -> Page:
+    """A user of her own, an analyst, on her Account page."""
+    name = f"anna-{secrets.token_hex(4)}"
+    with connect(platform.dsn) as conn:
+        create_user(conn, name, FIRST, "analyst")
+    page.goto("/account")
+    enter(page, name, FIRST)
+    page.wait_for_selector("[data-rows=sessions] tr")
+    return page
+
+
+def enter(page: Page, name: str, password: str) -> None:
+    page.fill("#name", name)
+    page.fill("#password", password)
+    page.click("button[type=submit]")
+    page.wait_for_selector(".lh-role:not(:empty)")
+
+
+def user_of(page: Page) -> str:
+    return page.inner_text(".lh-user")
+
+
+def said(page: Page, part: str, text: str, *, is_error: bool = False) -> None:
+    """Wait for what the page says of a part."""
+    page.wait_for_selector(f"[data-said={part}]{'' if is_error else ':not(.lh-error)'}:has-text('{text}')")
+
+
+def test_a_user_changes_the_own_password(anna: Page, platform: Platform) -> None:
+    """A wrong present password or two that differ are told and leave one logged in; the right one counts at once."""
+    fields = {name: anna.locator(f"[data-form=password] [name={name}]") for name in ("present", "new", "again")}
+
+    def change(present: str, new: str, again: str) -> None:
+        for name, value in {"present": present, "new": new, "again": again}.items():
+            fields[name].fill(value)
+        fields["again"].press("Enter")
+
+    change(FIRST, SECOND, SECOND + "x")
+    said(anna, "password", "the new passwords differ", is_error=True)
+    change("wrong" * 3, SECOND, SECOND)
+    said(anna, "password", "wrong", is_error=True)
+    assert anna.url.endswith("/account")
+
+    change(FIRST, SECOND, SECOND)
+    said(anna, "password", "Your password is changed")
+    assert fields["new"].input_value() == ""
+    name = user_of(anna)
+    anna.click("text=Log out >> nth=0")
+    anna.wait_for_url("**/login")
+    enter(anna, name, SECOND)
+
+
+def test_a_user_makes_a_token_once_shown_and_revokes_it(anna: Page, platform: Platform) -> None:
+    """The token works for a program until it is revoked, and is nowhere to be seen after a reload."""
+    anna.fill("[data-form=token] [name=name]", "nightly")
+    assert anna.locator("[data-form=token] option").all_inner_texts() == ["analyst", "viewer"]
+    anna.click("text=Make token")
+    said(anna, "token", "nightly is made")
+    token = anna.input_value(".lh-secret input")
+    headers = {"Authorization": f"Bearer {token}"}
+    jobs = f"{platform.url}/api/v1/jobs"
+    assert anna.request.get(jobs, headers={**headers, "Cookie": ""}).status == 200
+
+    anna.reload()
+    anna.wait_for_selector("[data-rows=tokens] tr:has-text('nightly'):has-text('analyst, may only read')")
+    assert token not in anna.content()
+    anna.once("dialog", lambda dialog: dialog.accept())
+    anna.click("[data-rows=tokens] tr:has-text('nightly') button")
+    said(anna, "token", "nightly is revoked")
+    assert anna.request.get(jobs, headers={**headers, "Cookie": ""}).status == 401
+
+
+def test_a_user_ends_other_sessions_and_logs_out_everywhere(anna: Page, browser: Browser, platform: Platform) -> None:
+    """A session elsewhere is listed and ended; logging out everywhere ends all, this one last."""
+    name = user_of(anna)
+    others = []
+    for _ in range(2):
+        other = browser.new_context(base_url=platform.url)
+        assert other.request.post("/login", form={"name": name, "password": FIRST}).ok
+        others.append(other)
+    anna.reload()
+    anna.wait_for_selector("[data-rows=sessions] tr:nth-child(3)")
+
+    anna.click("[data-rows=sessions] tr:nth-child(1) button")
+    said(anna, "sessions", "is over")
+    assert sorted(other.request.get("/session").status for other in others) == [200, 401]
+
+    anna.once("dialog", lambda dialog: dialog.accept())
+    anna.click("text=Log out everywhere")
+    anna.wait_for_url("**/login")
+    assert [other.request.get("/session").status for other in others] == [401, 401]
+    for other in others:
+        other.close()
+
+
+def test_an_admin_keeps_users(log_in: Callable[..., Page], platform: Platform) -> None:
+    """Added, given a role and a password, logged out, removed: each is told, counts at once and is on the record."""
+    page = log_in("admin", "/access")
+    name = f"boris-{secrets.token_hex(4)}"
+    page.fill("[data-form=user] [name=user]", name)
+    page.fill("[data-form=user] [name=password]", FIRST)
+    page.press("[data-form=user] [name=password]", "Enter")
+    said(page, "users", f"{name} is viewer.")
+    line = page.locator(f"[data-rows=users] tr:has-text('{name}')")
+
+    line.locator("select").select_option("analyst")
+    said(page, "users", f"{name} is analyst.")
+    line.locator("text=Password").click()
+    page.fill("[data-form=password] [name=password]", SECOND)
+    page.press("[data-form=password] [name=password]", "Enter")
+    said(page, "users", f"The password of {name} is set")
+
+    with page.context.browser.new_context(base_url=platform.url) as boris:  # type: ignore[union-attr]
+        assert boris.request.post("/login", form={"name": name, "password": SECOND}).ok
+        assert boris.request.get("/session").json() == {"user": name, "role": "analyst"}
+        page.reload()
+        page.once("dialog", lambda dialog: dialog.accept())
+        line.locator("text=End").click()
+        said(page, "users", f"{name} is logged out everywhere.")
+        assert boris.request.get("/session").status == 401
+
+    page.once("dialog", lambda dialog: dialog.accept())
+    line.locator("text=Remove").click()
+    said(page, "users", f"{name} is removed.")
+    assert line.count() == 0
+    done = platform.query("SELECT action FROM lake.audit WHERE target = %s AND user_name = 'admin' ORDER BY 1", name)
+    assert {action for (action,) in done} >= {"add user", "set role", "set password", "remove user"}
+
+
+def test_the_last_admin_stays_one(log_in: Callable[..., Page], platform: Platform) -> None:
+    """What would leave no admin is refused, and the page shows what is."""
+    page = log_in("admin", "/access")
+    role = page.get_by_label("Role of admin", exact=True)
+    role.select_option("viewer")
+    said(page, "users", "the last admin", is_error=True)
+    page.wait_for_function("document.querySelector('[aria-label=\"Role of admin\"]').value === 'admin'")
+
+
+def test_the_record_is_searched(log_in: Callable[..., Page], platform: Platform) -> None:
+    """By user and action; what nobody did says so."""
+    page = log_in("admin", "/access")
+    page.wait_for_selector("[data-rows=audit] tr:has-text('login')")
+    page.fill("[data-form=audit] [name=action]", "login")
+    page.fill("[data-form=audit] [name=user]", "admin")
+    page.click("text=Show")
+    page.wait_for_function(
+        "[...document.querySelectorAll('[data-rows=audit] td:nth-child(3)')].every((one) => one.innerText === 'login')"
+    )
+    page.fill("[data-form=audit] [name=user]", "nobody-of-that-name")
+    page.click("text=Show")
+    page.wait_for_selector("[data-rows=audit]:has-text('nothing of this is on the record')")
+
+
+@pytest.mark.parametrize("path", ["/account", "/access"])
+def test_every_field_has_a_name_and_nothing_is_cut_off(log_in: Callable[..., Page], path: str) -> None:
+    """Fields and buttons say to a screen reader what they are; a narrow page does not scroll sideways."""
+    page = log_in("admin", path)
+    page.wait_for_selector(".lh-account tbody tr")
+    nameless = page.evaluate("""() => [...document.querySelectorAll(".lh-account :is(input, select, button)")]
+        .filter((part) => part.offsetParent && !part.labels?.length && !part.ariaLabel && !part.textContent.trim())
+        .map((part) => part.outerHTML)""")
+    assert nameless == []
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.querySelector('.lh-account').scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("role", ["viewer", "analyst"])
+def test_who_is_no_admin_has_no_access_page(log_in: Callable[..., Page], role: str) -> None:
+    """The page is not offered and not given; the own account is."""
+    page = log_in(role)
+    assert "Access" not in page.inner_text(".lh-header nav")
+    assert page.request.get("/access").status == 403
+    page.click(".lh-who")
+    page.wait_for_selector("[data-rows=sessions] tr:has-text('this one')")
