@@ -48,10 +48,10 @@ def object_landed(conn: Connection[Any], store: Store, key: str) -> bool:
     if isinstance(found, Junk):
         log.warning("jobs.event_of_no_object", key=key, error=found.reason)
         return False
-    with conn.transaction():
-        if found:
-            record_landed(conn, key, found)
-        enqueue(conn, "merge", {}, only_one=True)
+    if found:
+        record_landed(conn, key, found)
+    # After the commit: a merge that waits already stands for this one, and may be begun before it would see the object
+    enqueue(conn, "merge", {}, only_one=True)
     log.debug("jobs.object_landed", key=key)
     return True
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lakehouse.bronze.objects import decode_object
+from lakehouse.database.connection import connect
 from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.jobs import events
+from lakehouse.storage.store import open_store
 from tests.bronze_objects import candle, candles_object
 from tests.heard import Heard, hearing
 from tests.killing import until
@@ -125,3 +129,19 @@ def test_a_store_that_is_away_is_asked_to_tell_it_again(heard: Heard) -> None:
     assert (status, said["code"]) == (503, "unavailable")
     heard.store.put(described.object_key, body)
     assert heard.tell(heard.event(described.object_key)) == (200, {"objects": 1})
+
+
+def test_the_merge_is_poked_after_what_it_is_to_see_was_committed(
+    heard: Heard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A merge that waits stands for the object, and may be begun at once: before the commit it would not see it."""
+    described, body = candles_object([candle("2024-03-04 10:00:00")], secid="ROSN")
+    store = open_store(str(tmp_path))
+    store.put(described.object_key, body)
+    seen: list[int] = []
+    monkeypatch.setattr(
+        events, "enqueue", lambda *_, **__: seen.append(heard.count(_RECORDED, described.object_key, 1))
+    )
+    with connect(heard.api.dsn) as conn:
+        assert events.object_landed(conn, store, described.object_key)
+    assert seen == [1]
