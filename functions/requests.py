@@ -92,7 +92,7 @@ def user_with(
         return require_session(found) if by_session else found
     except (NotAllowed, NotLoggedIn):
         if action:
-            audit.record(conn, user, action, "", {}, "refused", address_of(request))
+            audit.record_refused(conn, user, action, address_of(request))
         raise
 
 

@@ -21,5 +21,5 @@ def require(pool: Pool, request: gr.Request, role: Role, action: str) -> User:
         return roles.require(user, role)
     except (roles.NotAllowed, roles.NotLoggedIn) as error:
         with pool.connection() as conn:
-            audit.record(conn, user, action, "", {}, "refused", address_of(request))
+            audit.record_refused(conn, user, action, address_of(request))
         raise gr.Error(str(error), print_exception=False) from error

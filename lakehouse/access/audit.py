@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from lakehouse.access.roles import User
 
 MAX_ENTRIES = 1_000
+MAX_REFUSED = 30  # of an action to a user, or to all who are nobody, in an hour
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,31 @@ def record(
         VALUES (%s, %s, %s, %s, %s, %s, %s)
         """,
         (name, via, action, target, Jsonb(dict(detail)), outcome, address),
+    )
+
+
+def record_refused(conn: Connection[Any], user: User | None, action: str, address: str) -> None:
+    """
+    Write down that an action was refused to who asked, unless it was `MAX_REFUSED` times within the hour.
+
+    Rows are never taken away, and anyone may ask: without a bound a stranger fills the disk.
+    """
+    conn.execute(
+        """
+        INSERT INTO lake.audit (user_name, via, action, target, detail, outcome, address)
+        SELECT %(user)s, %(via)s, %(action)s, '', '{}', 'refused', %(address)s
+        WHERE %(most)s > (
+            SELECT count(*) FROM lake.audit
+            WHERE action = %(action)s AND user_name = %(user)s AND outcome = 'refused'
+                AND at > now() - interval '1 hour')
+        """,
+        {
+            "user": user.name if user else "",
+            "via": user.via if user else "",
+            "action": action,
+            "address": address,
+            "most": MAX_REFUSED,
+        },
     )
 
 

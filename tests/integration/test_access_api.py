@@ -182,6 +182,17 @@ def test_a_token_makes_itself_no_more(api: Api, method: str, path: str, body: ob
     assert audit.read(api.conn, limit=1)[0].outcome == "refused"
 
 
+def test_refusals_do_not_fill_the_record(api: Api) -> None:
+    """Rows are never taken away: of each action a stranger gets so many, and a user as many of their own."""
+    counted = "SELECT count(*) FROM lake.audit WHERE user_name = %s AND action = 'ingest' AND outcome = 'refused'"
+    for bearer, status in (("", 401), ("viewer", 403)):
+        asked = {ask(api, bearer, "POST", "ingest", {"instruments": ["SBER"]})[0] for _ in range(audit.MAX_REFUSED + 9)}
+        assert asked == {status}
+        assert api.conn.execute(counted, (bearer,)).fetchone() == (audit.MAX_REFUSED,)
+    assert ask(api, "viewer", "POST", "jobs/1/cancel")[0] == 403
+    assert newest(api) == ("viewer", "", "cancel", "", "refused")
+
+
 def test_a_read_only_token_changes_nothing(api: Api) -> None:
     """Whatever its owner may do."""
     token = token_for(api, "admin", Role.ADMIN, read_only=True)
