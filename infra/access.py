@@ -25,6 +25,7 @@ from functions.operation import Operation
 from gradio_app.sandbox_runs import Runs
 from gradio_app.server import ROLE_BY_PAGE, pages
 from gradio_app.session import Pool
+from infra.generated import write_or_check
 from lakehouse.access.roles import Role
 from lakehouse.cli import lakehouse
 from lakehouse.sandbox.host import Sandbox
@@ -154,14 +155,8 @@ def _commands(group: click.Group, before: str = "lakehouse") -> Iterator[str]:
 
 def main(arguments: list[str], path: Path = DOCUMENT) -> int:
     """Write the document, or compare it; return the exit code."""
-    text = document(app, ROLE_BY_PAGE, unconnected_pages(), lakehouse)
-    if "--check" not in arguments:
-        path.write_text(text, encoding="utf-8")
-        return 0
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return 0
-    print("Error: docs/access.md is not what the code says: run `python -m infra.access`", file=sys.stderr)
-    return 1
+    difference = "docs/access.md is not what the code says: run `python -m infra.access`"
+    return write_or_check(arguments, path, document(app, ROLE_BY_PAGE, unconnected_pages(), lakehouse), difference)
 
 
 if __name__ == "__main__":

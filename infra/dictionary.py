@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from infra.generated import write_or_check
 from lakehouse.market.candle import CANDLES, FACT_CANDLE, GOLD, HISTORY, QUARANTINE, SILVER
 from lakehouse.market.table import Table, Type
 
@@ -101,14 +102,8 @@ def dictionary() -> str:
 
 def main(arguments: list[str], path: Path = DICTIONARY) -> int:
     """Write the dictionary, or compare it; return the exit code."""
-    text = dictionary()
-    if "--check" not in arguments:
-        path.write_text(text, encoding="utf-8")
-        return 0
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return 0
-    print("Error: docs/dictionary.md is not what the tables are: run `python -m infra.dictionary`", file=sys.stderr)
-    return 1
+    difference = "docs/dictionary.md is not what the tables are: run `python -m infra.dictionary`"
+    return write_or_check(arguments, path, dictionary(), difference)
 
 
 def _section(table: Table) -> Iterator[str]:

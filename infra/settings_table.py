@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from infra.generated import write_or_check
 from lakehouse.settings import Settings
 
 TABLE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
@@ -89,14 +90,8 @@ def main(arguments: list[str], path: Path = TABLE) -> int:
             file=sys.stderr,
         )
         return 1
-    text = settings_table()
-    if "--check" not in arguments:
-        path.write_text(text, encoding="utf-8")
-        return 0
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return 0
-    print("Error: docs/settings.md is not what the settings are: run `python -m infra.settings_table`", file=sys.stderr)
-    return 1
+    difference = "docs/settings.md is not what the settings are: run `python -m infra.settings_table`"
+    return write_or_check(arguments, path, settings_table(), difference)
 
 
 def _row(name: str, field: FieldInfo) -> str:
