@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import urllib.request
 from typing import Annotated, Any
 
 from psycopg import Connection
@@ -17,6 +16,7 @@ from lakehouse.access.roles import Role
 from lakehouse.jobs import claiming, schedules
 from lakehouse.market.errors import BadInput
 from lakehouse.market.moscow import to_utc
+from lakehouse.ports import direct
 
 
 class ScheduleChange(Body):
@@ -71,7 +71,7 @@ def clock_time(conn: Connection[Any]) -> dt.datetime | None:
         row = conn.execute("SELECT now()").fetchone()
         return row[0] if row else None
     try:
-        with urllib.request.urlopen(f"{chosen.iss_url.removesuffix('/iss')}/_simulator/clock", timeout=5) as answer:
+        with direct().open(f"{chosen.iss_url.removesuffix('/iss')}/_simulator/clock", timeout=5) as answer:
             return to_utc(dt.datetime.fromisoformat(json.load(answer)["now"]))
     except OSError:
         return None

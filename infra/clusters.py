@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from lakehouse.engines.node import Node, dask_scheduler, dask_worker, spark_master, spark_worker
 from lakehouse.market.errors import LakehouseError
-from lakehouse.ports import LOOPBACK, free_port
+from lakehouse.ports import LOOPBACK, direct, free_port
 from lakehouse.processes import ServerProcess
 
 _REGISTERED_WITHIN_S = 60
@@ -85,5 +84,5 @@ def _wait_for_workers(page: int, workers: int) -> None:
 
 
 def _alive_workers(page: int) -> int:
-    with urllib.request.urlopen(f"http://{LOOPBACK}:{page}/json/", timeout=10) as answer:
+    with direct().open(f"http://{LOOPBACK}:{page}/json/", timeout=10) as answer:
         return int(json.load(answer)["aliveworkers"])

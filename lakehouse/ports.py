@@ -1,9 +1,11 @@
-"""Ports of this machine."""
+"""Ports of this machine, and how our own services are asked."""
 
 from __future__ import annotations
 
 import errno
 import socket
+import ssl
+import urllib.request
 
 LOOPBACK = "127.0.0.1"
 
@@ -27,3 +29,15 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
                 return False
             raise
     return True
+
+
+def direct(trusted: ssl.SSLContext | None = None) -> urllib.request.OpenerDirector:
+    """
+    Return what opens addresses of our own services: no proxy of the environment is asked.
+
+    Such a proxy is for the exchange and the registries; it reaches no loopback of ours.
+
+    Args:
+        trusted: What is believed of TLS; the system's authorities by default.
+    """
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 import time
 import urllib.error
-import urllib.request
 from pathlib import Path
+
+from lakehouse.ports import direct
 
 _ANSWER_S = 4.0
 # A worker tells every 5 s that it lives and reaches its database
@@ -33,10 +34,8 @@ def why_unwell(place: str) -> str | None:
 
 
 def _why_no_answer(url: str) -> str | None:
-    # No proxy of the environment is asked for a service of this container
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        opener.open(url, timeout=_ANSWER_S).close()
+        direct().open(url, timeout=_ANSWER_S).close()
     except urllib.error.HTTPError as error:
         said = error.read(300).decode(errors="replace")
         return f"{url} answered {error.code}: {said}"

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from lakehouse.market.errors import LakehouseError
-from lakehouse.ports import is_free
+from lakehouse.ports import LOOPBACK, direct, is_free
 
 _GRACE_S = 2.0
 # Reads the pipe that we hold, which closes when we are gone, kill -9 included; then ends the server and what it started
@@ -143,15 +143,11 @@ class ServerProcess:
 
 
 def _answers(port: int, path: str) -> bool:
-    # Not urllib: a proxy of the environment is not asked for loopback
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
+        with direct().open(f"http://{LOOPBACK}:{port}{path}", timeout=2) as answer:
+            return bool(answer.status == 200)
     except (OSError, http.client.HTTPException):
         return False
-    finally:
-        connection.close()
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

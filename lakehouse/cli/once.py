@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, LiteralString
@@ -16,6 +15,7 @@ from lakehouse.database.connection import connect
 from lakehouse.engines.address import TableAddress
 from lakehouse.jobs.job import Job
 from lakehouse.market.candle import CANDLES, FACT_CANDLE, HISTORY, QUARANTINE
+from lakehouse.ports import direct
 from lakehouse.silver.content_hash import content_hash
 from lakehouse.silver.lake import Lake
 from lakehouse.up import Platform
@@ -59,7 +59,7 @@ def _current_rows(address: TableAddress) -> int:
 
 
 def _simulator_stats(iss_url: str) -> dict[str, int]:
-    with urllib.request.urlopen(f"{iss_url.removesuffix('/iss')}/_simulator/stats", timeout=10) as answer:
+    with direct().open(f"{iss_url.removesuffix('/iss')}/_simulator/stats", timeout=10) as answer:
         stats = json.load(answer)
     return {
         "requests": sum(stats["requests"].values()),

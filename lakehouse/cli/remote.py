@@ -19,6 +19,7 @@ from lakehouse.access.users import list_users
 from lakehouse.cli.options import operator
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.timeframe import Timeframe
+from lakehouse.ports import direct
 from lakehouse.simulator.demo import demo_from, demo_request
 from lakehouse.simulator.exchange import MadeExchange
 from lakehouse.simulator.recorded import RecordedExchange
@@ -41,7 +42,7 @@ class Api:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=60, context=self.trusted) as answer:
+            with direct(self.trusted).open(request, timeout=60) as answer:
                 parsed: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
             raise LakehouseError(f"{path} answered {error.code}: {_detail(error.read())}") from error

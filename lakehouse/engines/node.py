@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 from lakehouse.engines.jars import java_home
 from lakehouse.market.errors import BadInput, LakehouseError
+from lakehouse.ports import LOOPBACK
 
 ROLES = ("spark-master", "spark-worker", "dask-scheduler", "dask-worker")
-_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _spark(module: str, arguments: Sequence[str]) -> Node:
 
 
 def _dask(role: str, page: int, arguments: Sequence[str]) -> Node:
-    listen = ["--dashboard-address", f"{_LOOPBACK}:{page}"]
+    listen = ["--dashboard-address", f"{LOOPBACK}:{page}"]
     return Node([sys.executable, "-m", f"distributed.cli.dask_{role}", *arguments, *listen])
 
 
@@ -106,7 +106,7 @@ def _chosen(options: argparse.Namespace) -> Node:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m lakehouse.engines.node", description="One process of a cluster.")
     parser.add_argument("role", choices=ROLES)
-    parser.add_argument("--host", default=_LOOPBACK, help="of a master: the name or address that others reach it by")
+    parser.add_argument("--host", default=LOOPBACK, help="of a master: the name or address that others reach it by")
     parser.add_argument("--port", type=int, default=0, help="of a master: where it listens")
     parser.add_argument("--master", default="", help="of a worker: spark://HOST:PORT, or tcp://HOST:PORT of Dask's")
     parser.add_argument("--page", type=int, required=True, help="port of the page that tells how it is")

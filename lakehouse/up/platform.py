@@ -8,8 +8,6 @@ import secrets
 import ssl
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +25,7 @@ from lakehouse.jobs.consumer import forget_dead_workers
 from lakehouse.listening import check_listening, local_trust, local_url
 from lakehouse.market.errors import BadInput
 from lakehouse.market.moscow import to_moscow
-from lakehouse.ports import free_port, is_free
+from lakehouse.ports import direct, free_port, is_free
 from lakehouse.up import folder
 from lakehouse.up.plan import Plan
 from lakehouse.up.service import Service, ServiceFailed
@@ -273,9 +271,9 @@ def _same_disk(places: list[Path]) -> bool:
 
 def _answers(url: str, trusted: ssl.SSLContext | None) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2, context=trusted) as answer:
+        with direct(trusted).open(url, timeout=2) as answer:
             return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return False
 
 
