@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from lakehouse.access.users import create_user
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
 from lakehouse.database.runner import EmbeddedPostgres
-from lakehouse.ports import free_port
+from lakehouse.ports import direct, free_port
 from lakehouse.serving.publish import publish_gold
 from lakehouse.silver.lake import Lake
 
@@ -235,7 +234,7 @@ def _milliseconds(text: str) -> float:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with direct().open(url, timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

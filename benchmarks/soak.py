@@ -39,6 +39,7 @@ from infra.installing.browser import find_chromium, how_to_install
 from lakehouse.access.roles import Role
 from lakehouse.access.users import create_user
 from lakehouse.database.connection import connect
+from lakehouse.ports import direct
 from lakehouse.settings import load_settings
 from lakehouse.up import Plan, running, with_settings
 
@@ -194,7 +195,7 @@ class Work:
             headers["Authorization"] = f"Bearer {self.token}"
         request = urllib.request.Request(self.soaked.url + path, body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with direct().open(request, timeout=120) as answer:
                 parsed: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
             raise OSError(f"{path} answered {error.code}: {error.read()[:200]!r}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import gzip
 import hashlib
 import json
@@ -83,11 +82,6 @@ class Manifest:
     size: int
     new_files: int
     new_size: int
-
-    @property
-    def taken_at(self) -> dt.datetime:
-        """When it was taken."""
-        return dt.datetime.strptime(self.backup_id, "%Y%m%dT%H%M%S%z")
 
 
 def encode(manifest: Manifest) -> bytes:

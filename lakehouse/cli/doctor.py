@@ -46,7 +46,7 @@ def _findings(data: Path | None, asks_exchange: bool) -> Iterator[Finding]:
     try:
         settings = with_settings(load_settings(), data_dir=data)
     except BadInput as error:
-        yield failed("settings", str(error), "mend the environment; README has a table of all settings")
+        yield failed("settings", str(error), "mend the environment; docs/settings.md has all settings")
         return
     yield Finding("settings", "ok", "all are known, and can be used")
     yield from look(Site(settings, asks_exchange))

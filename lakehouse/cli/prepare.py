@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lakehouse.database.connection import connect
-from lakehouse.database.logins import set_logins
+from lakehouse.database.logins import READER_LOGIN, WEB_LOGIN, set_logins
 from lakehouse.database.migrate import migrate as migrate_database
 from lakehouse.database.outage import connect_patiently
 from lakehouse.market.errors import BadInput
@@ -32,7 +32,7 @@ def migrate() -> None:
     connect_patiently(dsn, patience_s=_DATABASE_S).close()
     applied = migrate_database(dsn)
     click.echo(f"migrations applied now: {', '.join(applied) or 'none, it is up to date'}")
-    given = {"lakehouse_web": settings.app_password, "lakehouse_reader": settings.read_password}
+    given = {WEB_LOGIN: settings.app_password, READER_LOGIN: settings.read_password}
     passwords = {login: password.get_secret_value() for login, password in given.items() if password}
     with connect(dsn) as conn:
         set_logins(conn, passwords)

@@ -7,8 +7,10 @@ from typing import Any
 
 from psycopg import Connection, sql
 
+WEB_LOGIN = "lakehouse_web"
+READER_LOGIN = "lakehouse_reader"
 # What each is a member of, and all it may do; the migrations make those roles
-ROLE_BY_LOGIN = {"lakehouse_web": "lakehouse_app", "lakehouse_reader": "lakehouse_read"}
+ROLE_BY_LOGIN = {WEB_LOGIN: "lakehouse_app", READER_LOGIN: "lakehouse_read"}
 
 
 def set_logins(conn: Connection[Any], password_by_login: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 
 from lakehouse.access.users import ensure_admin
 from lakehouse.database.connection import connect
-from lakehouse.database.logins import set_logins
+from lakehouse.database.logins import WEB_LOGIN, set_logins
 from lakehouse.database.migrate import migrate
 from lakehouse.database.outage import connect_patiently
 from lakehouse.database.runner import server_dsn
@@ -31,7 +31,6 @@ from lakehouse.up.plan import Plan
 from lakehouse.up.service import Service, ServiceFailed
 from lakehouse.up.supervisor import Supervisor
 
-_APP_LOGIN = "lakehouse_web"
 _READY_S = 120.0
 _FORMER_ENDS_S = 5.0
 _DATABASE_S = 10.0
@@ -140,8 +139,8 @@ def _app_dsn(dsn: str) -> str:
     """Return the address of our own server for a login that has the app's role alone, with a new password."""
     password = secrets.token_urlsafe(24)
     with connect(dsn) as conn:
-        set_logins(conn, {_APP_LOGIN: password})
-    return make_conninfo(dsn, user=_APP_LOGIN, password=password)
+        set_logins(conn, {WEB_LOGIN: password})
+    return make_conninfo(dsn, user=WEB_LOGIN, password=password)
 
 
 def _start_exchange(plan: Plan, dsn: str, supervisor: Supervisor) -> str:
