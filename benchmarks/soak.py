@@ -50,7 +50,17 @@ _READY_S = 600
 _STUCK_S = 600
 _LONGEST_MINUTES = 240
 SHARES = ("SBER", "GAZP", "T", "EQMX")
-PAGES = ("/?secid=SBER", "/?secid=GAZP&timeframe=1m", "/sql", "/schema", "/ingest", "/quality", "/sandbox")
+PAGES = (
+    "/?secid=SBER",
+    "/?secid=GAZP&timeframe=1m",
+    "/sql",
+    "/schema",
+    "/ingest",
+    "/quality",
+    "/account",
+    "/access",
+    "/sandbox",
+)
 STATEMENTS = (
     "SELECT secid, timeframe, count(*) FROM silver.candles GROUP BY ALL ORDER BY ALL",
     "SELECT * FROM gold.fact_candle WHERE timeframe = '1d' ORDER BY trade_date DESC LIMIT 500",

@@ -22,10 +22,12 @@ _CSV = Text("text/csv; charset=utf-8")
 
 class InstrumentsQuery(Parameters):
     q: Annotated[str, Field(description="Code, former code, ISIN or name, or part of one", examples=["SBER"])] = ""
+    limit: Annotated[int, Field(ge=1, le=queries.MAX_LIMIT), DIGITS] = queries.DEFAULT_LIMIT
 
 
 class Instruments(Answered):
     instruments: list[queries.InstrumentRow]
+    more: Annotated[bool, Field(description="Whether there are more than the limit: narrow `q`, or raise `limit`")]
 
 
 class CandlesQuery(Parameters):
@@ -70,8 +72,10 @@ class Candles(Answered):
 
 @operation(Role.VIEWER, "find instruments", parameters=InstrumentsQuery, answers={200: Instruments}, is_versioned=True)
 def read_instruments(call: Call) -> object:
-    """Return the instruments that a text finds, best first; all of them without one."""
-    return {"instruments": queries.instruments(call.conn, call.parameters.q)}
+    """Return the instruments that a text finds, best first; without one those with candles, then the others."""
+    limit = call.parameters.limit
+    found = queries.instruments(call.conn, call.parameters.q, limit + 1)
+    return {"instruments": found[:limit], "more": len(found) > limit}
 
 
 @operation(

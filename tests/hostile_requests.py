@@ -179,7 +179,7 @@ LISTS = [
     post("/v1/jobs/1/retry", {"again": True}, r"^this takes no body: leave it out, or send \{\}$"),
     get("/v1/instruments?q=%00", 400, r"^the parameter q holds characters that cannot be printed: '\\x00'$"),
     get("/v1/instruments?q=" + "x" * 2000, 400, r"^the parameter q is longer than 1,000 characters$"),
-    get("/v1/instruments?Q=SBER", 400, r"^there is no parameter 'Q': the parameters are q$"),
+    get("/v1/instruments?Q=SBER", 400, r"^there is no parameter 'Q': the parameters are q, limit$"),
     get("/v1/health?verbose=1", 400, r"^there is no parameter 'verbose': the parameters are probe$"),
     get("/v1/health?probe=alive", 400, r"^probe: "),
     get("/v1/quarantine?table=users", 400, r"^table 'users' is not one of silver\.candles, silver\.history"),

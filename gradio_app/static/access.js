@@ -82,6 +82,12 @@ function askPassword(page, user) {
   form.password.focus();
 }
 
+/** Let a field offer what was seen so far. */
+function suggest(list, seen) {
+  const values = new Set([...seen, ...[...list.options].map(({ value }) => value)]);
+  list.replaceChildren(...[...values].sort().map((value) => Object.assign(document.createElement("option"), { value })));
+}
+
 async function showAudit(page, before = undefined) {
   await saying(page.said.audit, async () => {
     const asked = Object.fromEntries(new FormData(page.forms.audit));
@@ -97,6 +103,7 @@ async function showAudit(page, before = undefined) {
     ]));
     if (before === undefined) page.rows.audit.replaceChildren();
     page.rows.audit.append(...rows);
+    suggest(document.getElementById("lh-actions"), entries.map(({ action }) => action));
     if (!page.rows.audit.children.length) page.rows.audit.append(row(["nothing of this is on the record"]));
     page.acts.older.hidden = next === null;
     page.acts.older.dataset.before = next ?? "";

@@ -145,8 +145,3 @@ def read(
                 "limit": min(limit, MAX_ENTRIES),
             },
         ).fetchall()
-
-
-def actions(conn: Connection[Any]) -> list[str]:
-    """Return the words for all that was ever done, in order."""
-    return [action for (action,) in conn.execute("SELECT DISTINCT action FROM lake.audit ORDER BY action")]

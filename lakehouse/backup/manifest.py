@@ -116,8 +116,13 @@ def encode_files(files: Sequence[File]) -> bytes:
 
 
 def decode_files(body: bytes) -> list[File]:
-    """Return the files of a list; raise BackupDamaged if it is none."""
+    """Return the files of a list; raise BackupDamaged if it is none, or names what belongs to no place of ours."""
     try:
-        return [File(*json.loads(line)) for line in gzip.decompress(body).splitlines()]
+        files = [File(*json.loads(line)) for line in gzip.decompress(body).splitlines()]
     except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
         raise BackupDamaged(f"a backup's list of files cannot be read ({error})") from error
+    for file in files:
+        place, *parts = str(file.path).split("/")
+        if place not in ("bronze", "lake") or not parts or {"", ".", ".."} & set(parts):
+            raise BackupDamaged(f"a backup's list of files names {file.path!r}, which is no place of a backup")
+    return files

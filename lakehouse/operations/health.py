@@ -70,9 +70,10 @@ class Health:
         }
 
 
-def away(settings: Settings, why: str) -> Health:
+def away(settings: Settings) -> Health:
     """Return how the platform is without its database."""
-    return Health((Reason("database_away", f"the database is away: {why}"),), False, settings.source)
+    message = "the database is away: `lakehouse doctor`, and the log of the web process, say why"
+    return Health((Reason("database_away", message),), False, settings.source)
 
 
 def unprepared(settings: Settings) -> Health:

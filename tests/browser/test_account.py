@@ -158,6 +158,7 @@ def test_the_record_is_searched(log_in: Callable[..., Page], platform: Platform)
     """By user and action; what nobody did says so."""
     page = log_in("admin", "/access")
     page.wait_for_selector("[data-rows=audit] tr:has-text('login')")
+    assert page.locator("#lh-actions option[value=login]").count() == 1
     page.fill("[data-form=audit] [name=action]", "login")
     page.fill("[data-form=audit] [name=user]", "admin")
     page.click("text=Show")

@@ -226,4 +226,3 @@ def test_the_audit_record_is_read_by_page_user_action_and_time(conn: Connection[
     assert (
         len(audit.read(conn, since=page[-1].at - dt.timedelta(hours=1), till=page[0].at + dt.timedelta(hours=1))) == 7
     )
-    assert audit.actions(conn) == ["cancel", "ingest"]

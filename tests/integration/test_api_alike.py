@@ -70,6 +70,7 @@ REQUESTS = [
     get("/v1/instruments?q=%D0%A2-%D0%A2%D0%B5%D1%85"),
     get("/v1/instruments?q=a+b%2Bc%26d"),
     get("/v1/instruments?q="),
+    get("/v1/instruments?limit=1"),
     get("/v1/instruments?q=SBER&q=GMKN", status=400),
     get("/v1/candles?secid=SBER&timeframe=1d"),
     get("/v1/candles?secid=SBER&timeframe=1m&limit=10"),

@@ -73,3 +73,13 @@ def test_what_was_published_since_is_sent(api: Api, gold: GoldLake, target: str)
     status, headers, body = ask(api, target, before)
     document: Any = json.loads(body)
     assert (status, headers["etag"] != before, len(document["rows"])) == (200, True, 11)
+
+
+def test_a_list_that_is_cut_off_says_so(api: Api) -> None:
+    """Where there are more instruments than were asked for; a limit beyond what is given is refused."""
+    added = "INSERT INTO gold.dim_instrument SELECT (jsonb_populate_record(i, %s)).* FROM gold.dim_instrument i LIMIT 1"
+    api.conn.execute(added, (json.dumps({"instrument_id": 2, "secid": "SBERP", "secids": "SBERP"}),))
+    for limit, secids, more in ((1, ["SBER"], True), (2, ["SBER", "SBERP"], False)):
+        said = json.loads(ask(api, f"/v1/instruments?q=sber&limit={limit}")[2])
+        assert ([row["secid"] for row in said["instruments"]], said["more"]) == (secids, more)
+    assert [ask(api, f"/v1/instruments?limit={wrong}")[0] for wrong in ("0", "10001", "x")] == [400] * 3
