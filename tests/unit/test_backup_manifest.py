@@ -8,7 +8,7 @@ from lakehouse.backup.manifest import BackupDamaged, File, decode_files, encode_
 
 
 def test_a_list_of_files_comes_back_as_it_was() -> None:
-    files = [File("bronze/iss/candles/x.jsonl.gz", "ab", 3), File("lake/silver/candles/_delta_log/0.json", "cd", 4, "m")]
+    files = [File("bronze/iss/candles/x.jsonl.gz", "ab", 3), File("lake/gold/dim_date/_delta_log/0.json", "cd", 4, "m")]
     assert decode_files(encode_files(files)) == files
 
 
