@@ -165,7 +165,7 @@ class Work:
         samples = self._sample()
         self.ends.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(_STUCK_S)
             if thread.is_alive():
                 self.soaked.fail(f"{thread.name} does not end")
         self._wait_until_idle()

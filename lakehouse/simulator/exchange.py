@@ -38,7 +38,7 @@ from lakehouse.simulator.sessions import trading_minutes
 DEMO_NOW = dt.datetime.fromisoformat("2026-07-01 06:00:00")
 # The demo reads this code, too, which no rename joins to its successor
 _MOVED_HOME = "YNDX"
-_DAYS_OF_MINUTES_KEPT = 512
+_DAYS_OF_MINUTES_KEPT = 128  # several windows that are paged through at a time
 _ODD_ENDS = 0.35
 
 
