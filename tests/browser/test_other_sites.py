@@ -80,7 +80,7 @@ ATTACKS = {
     "a window that it opened": """async (url) => {
         const opened = window.open(`${url}/schema`);
         const pause = () => new Promise((resume) => setTimeout(resume, 100));
-        for (let tries = 0; !opened.closed && tries < 100; tries += 1) await pause();
+        for (let tries = 0; !opened.closed && tries < 600; tries += 1) await pause();
         return opened.closed ? "" : "kept a hold on it";
     }""",
 }
