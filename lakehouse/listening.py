@@ -13,6 +13,9 @@ from typing import Any
 from lakehouse.market.errors import BadInput
 from lakehouse.settings import Settings
 
+# Longer than proxies keep an idle connection (Caddy: two minutes): the one that closes it must not be we, or a request
+# that is under way at that moment is lost
+_KEPT_ALIVE_S = 150
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which ssl has no name for
 
 
@@ -38,7 +41,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
     if settings.tls_certificate is not None:
         options |= {"ssl_certfile": str(settings.tls_certificate), "ssl_keyfile": str(settings.tls_key)}
     # Its own reading of X-Forwarded-For believes anyone on loopback: functions/proxy.py reads it
-    return {**options, "proxy_headers": False}
+    return {**options, "proxy_headers": False, "timeout_keep_alive": _KEPT_ALIVE_S}
 
 
 def local_url(settings: Settings, port: int) -> str:

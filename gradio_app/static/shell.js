@@ -1,5 +1,6 @@
 // The head of every page: where one can go, who is logged in, whose data this is, light or dark.
 import { getJson } from "./api.js";
+import "./theme.js"; // where the page's head did not bring it
 
 const PAGES = [
   { path: "/", name: "Market", roles: ["viewer", "analyst", "admin"] },

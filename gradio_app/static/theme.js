@@ -2,6 +2,7 @@
 // A classic script: it must run before the page is painted. Gradio sets the class `dark` on the body by the system's
 // wish each time it mounts, so the class is put right whenever it changes.
 (() => {
+  if (window.lakehouseTheme) return; // it ran already
   const KEY = "lakehouse-theme";
   const system = matchMedia("(prefers-color-scheme: dark)");
 

@@ -66,7 +66,7 @@ def ask_from_processes(dsn: str, rate_per_s: float, in_flight: int, processes: i
 @pytest.mark.parametrize("is_one_killed", [False, True])
 def test_sixteen_workers_use_one_budget(dsn: str, is_one_killed: bool) -> None:
     """
-    At the exchange no second, wherever it begins, sees more than the limit and one. On a calm machine 0.9 of it are used.
+    At the exchange no second, wherever it begins, sees more than the limit and one; on a calm machine it is used.
 
     It stays so when one of four processes is killed in the middle.
     """

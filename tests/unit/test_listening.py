@@ -15,7 +15,12 @@ from tests.certificates import made_certificate
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "::1"])
 def test_this_machine_alone_needs_no_tls(host: str) -> None:
     """What does not leave the machine nobody else reads."""
-    assert server_options(Settings(host=host, port=1)) == {"host": host, "port": 1, "proxy_headers": False}
+    options = server_options(Settings(host=host, port=1))
+    assert (options["host"], options["port"], options["proxy_headers"]) == (host, 1, False)
+
+
+def test_an_idle_connection_is_not_closed_before_a_proxy_closes_it() -> None:
+    assert server_options(Settings())["timeout_keep_alive"] > 120
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "2001:db8::5", "lakehouse.example", "localhost.example"])
