@@ -88,7 +88,7 @@ def test_there_are_a_hundred_of_them() -> None:
 def test_a_search_for_anything_is_a_search(api: Api, target: bytes) -> None:
     """Text that is no name finds nothing, and is run as nothing else."""
     before = api.stored()
-    assert api.ask(Hostile("GET", target, 200, "")) == (200, b'{"instruments":[]}')
+    assert api.ask(Hostile("GET", target, 200, "")) == (200, b'{"instruments":[],"more":false}')
     assert api.stored() == before
 
 
