@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from pydantic import Field
 
-from functions.models import Answered, Body, Parameters
+from functions.models import Answered, Body, Nothing, Parameters
 from functions.operation import Call, operation
 from functions.requests import DEVICE, cookie_of, token_of
 from lakehouse.access import sessions, users
@@ -66,10 +66,6 @@ class SessionShown(Answered):
 
 class Sessions(Answered):
     sessions: list[SessionShown]
-
-
-class Nothing(Answered):
-    pass
 
 
 @operation(Role.ADMIN, "list users", answers={200: Users})
@@ -177,7 +173,7 @@ def read_sessions(call: Call) -> object:
 def end_session(call: Call) -> object:
     """Revoke a session of one's own; an admin anyone's."""
     ended = unquote(call.path["session_id"])
-    user = sessions.end_session(call.conn, ended, None if call.user.role is Role.ADMIN else call.user.name)
+    user = sessions.end_session(call.conn, ended, within_reach(call))
     call.audit(user, {"session_id": ended}, "done")
     return {}
 
@@ -189,6 +185,11 @@ def owner_of(call: Call) -> str | None:
     if call.user.role < Role.ADMIN:
         raise NotAllowed(f"of=all needs the role {Role.ADMIN}, and {call.user.name} is {call.user.role}: leave it out")
     return None
+
+
+def within_reach(call: Call) -> str | None:
+    """Return whose things the asker may end: their own, or all users' (None) as an admin."""
+    return None if call.user.role is Role.ADMIN else call.user.name
 
 
 def _shown(user: User) -> dict[str, str]:

@@ -36,6 +36,10 @@ class Answered(BaseModel):
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
+class Nothing(Answered):
+    """It was done, and there is nothing to say of it."""
+
+
 def is_text(text: str) -> bool:
     """Return whether the database can hold *text*: JSON has ways to write NUL and halves of surrogate pairs."""
     return "\0" not in text and not any(category(character) == "Cs" for character in text)

@@ -9,7 +9,7 @@ from chalice.app import Response
 from pydantic import Field
 
 from functions.answers import answer
-from functions.models import Answered, Body
+from functions.models import Answered, Body, Nothing
 from functions.operation import Call, operation
 from functions.requests import DEVICE, SESSION, cookie_of, login_cookies, set_cookie, token_of
 from lakehouse.access import sessions
@@ -26,10 +26,6 @@ class LoggedIn(Answered):
     role: Literal["viewer", "analyst", "admin"]
     token: Annotated[str, Field(description="For the header `Authorization: Bearer`; the cookie holds the same")]
     expires_at: dt.datetime
-
-
-class Nothing(Answered):
-    pass
 
 
 @operation(

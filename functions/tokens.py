@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from functions.accounts import Nothing, RoleName, Whose, owner_of
+from functions.accounts import RoleName, Whose, owner_of, within_reach
 from functions.answers import answer
-from functions.models import Answered, Body
+from functions.models import Answered, Body, Nothing
 from functions.operation import Call, operation
 from lakehouse.access import tokens
 from lakehouse.access.roles import NoSuch, Role
@@ -72,7 +72,7 @@ def revoke_token(call: Call) -> object:
     text = call.path["token_id"]
     if not (text.isascii() and text.isdigit() and len(text) < 18):
         raise NoSuch("there is no such token: its number is in the list")
-    ended = tokens.revoke_token(call.conn, int(text), None if call.user.role is Role.ADMIN else call.user.name)
+    ended = tokens.revoke_token(call.conn, int(text), within_reach(call))
     call.audit(ended.target, ended.detail, "done")
     return {}
 

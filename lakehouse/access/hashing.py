@@ -1,7 +1,13 @@
-"""Passwords as Argon2id, few at a time: a try takes 64 MiB and some 50 ms of all cores, and anyone may ask for one."""
+"""
+What is kept of secrets.
+
+Passwords as Argon2id, few at a time: a try takes 64 MiB and some 50 ms of all cores, and anyone may ask for one.
+Tokens, which are random and long, as SHA-256.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -47,6 +53,11 @@ def fits(password: str, kept: str | None, *, is_known: bool = False) -> bool:
         except VerifyMismatchError:
             return False
     return kept is not None
+
+
+def token_hash(token: str) -> bytes:
+    """Return what is kept of a session's or a program's token."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
 @contextmanager

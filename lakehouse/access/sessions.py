@@ -8,7 +8,6 @@ new password of its user.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import secrets
 import uuid
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row
 
 from lakehouse.access import audit, throttle
+from lakehouse.access.hashing import token_hash
 from lakehouse.access.roles import NoSuch, Role, User
 from lakehouse.access.users import check_password, set_password
 from lakehouse.market.errors import LakehouseError, NotNow
@@ -99,7 +99,7 @@ def change_password(
     """
     attempt, _, _ = _checked(conn, user.name, present, address, device, "set password")
     with conn.transaction():
-        set_password(conn, user.name, new, keep=_hashed(token))
+        set_password(conn, user.name, new, keep=token_hash(token))
         throttle.succeed(conn, attempt, user.user_id)
         audit.record(conn, user, "set password", user.name, {}, "done", address)
 
@@ -117,7 +117,7 @@ def resolve(conn: Connection[Any], token: str) -> User | None:
         SELECT user_id, name, role, seen_at < now() - %s FROM lake.session JOIN lake.app_user USING (user_id)
         WHERE token_hash = %s AND {_IS_LIVE}
         """,  # noqa: S608
-        (_NOTED, _hashed(token)),
+        (_NOTED, token_hash(token)),
     ).fetchone()
     if row is None:
         return None
@@ -128,7 +128,7 @@ def resolve(conn: Connection[Any], token: str) -> User | None:
             UPDATE lake.session SET seen_at = now() WHERE token_hash IN (
                 SELECT token_hash FROM lake.session WHERE token_hash = %s FOR UPDATE SKIP LOCKED)
             """,
-            (_hashed(token),),
+            (token_hash(token),),
         )
     return User(row[0], row[1], Role(row[2]))
 
@@ -138,7 +138,8 @@ def logout(conn: Connection[Any], token: str, address: str = "") -> None:
     with conn.transaction():
         user = resolve(conn, token)
         conn.execute(
-            "UPDATE lake.session SET revoked_at = now() WHERE token_hash = %s AND revoked_at IS NULL", (_hashed(token),)
+            "UPDATE lake.session SET revoked_at = now() WHERE token_hash = %s AND revoked_at IS NULL",
+            (token_hash(token),),
         )
         if user is not None:
             audit.record(conn, user, "logout", user.name, {}, "done", address)
@@ -159,7 +160,9 @@ def list_sessions(conn: Connection[Any], user_name: str | None = None) -> list[L
 
 def session_id_of(conn: Connection[Any], token: str) -> str | None:
     """Return which of the sessions a token's is."""
-    row = conn.execute("SELECT session_id::text FROM lake.session WHERE token_hash = %s", (_hashed(token),)).fetchone()
+    row = conn.execute(
+        "SELECT session_id::text FROM lake.session WHERE token_hash = %s", (token_hash(token),)
+    ).fetchone()
     return row[0] if row else None
 
 
@@ -220,7 +223,7 @@ def _begin(
         RETURNING expires_at
         """,
         {
-            "hash": _hashed(token),
+            "hash": token_hash(token),
             "lifetime": lifetime,
             "address": address,
             "program": _printable(program)[:_SHOWN_PROGRAM],
@@ -243,7 +246,3 @@ def _parsed_id(text: str) -> uuid.UUID | None:
 
 def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in text)
-
-
-def _hashed(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "replace")).digest()

@@ -8,7 +8,6 @@ database holds the SHA-256.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from lakehouse.access import sessions
+from lakehouse.access.hashing import token_hash
 from lakehouse.access.roles import NoSuch, Role, User
 from lakehouse.market.errors import BadInput
 
@@ -102,7 +102,7 @@ def make_token(
             INSERT INTO lake.api_token (token_hash, user_id, name, role, is_read_only, expires_at)
             VALUES (%s, %s, %s, %s, %s, now() + %s) RETURNING token_id
             """,
-            (_hashed(text), user.user_id, name, role.value, read_only, dt.timedelta(days=days)),
+            (token_hash(text), user.user_id, name, role.value, read_only, dt.timedelta(days=days)),
         ).fetchone()
         made = next(token for token in list_tokens(conn, user.name) if row and token.token_id == row[0])
     return NewToken(text, made)
@@ -116,7 +116,7 @@ def resolve(conn: Connection[Any], text: str) -> User | None:
             used_at IS NULL OR used_at < now() - %s
         FROM lake.api_token t JOIN lake.app_user u USING (user_id) WHERE token_hash = %s AND {_IS_LIVE}
         """,  # noqa: S608
-        (_NOTED, _hashed(text)),
+        (_NOTED, token_hash(text)),
     ).fetchone()
     if row is None:
         return None
@@ -181,7 +181,3 @@ def _parsed_name(text: str) -> str:
     if not 1 <= len(name) <= 60 or not name.isprintable():
         raise BadInput("a token's name is 1 to 60 characters that can be printed: say where it is used")
     return name
-
-
-def _hashed(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
