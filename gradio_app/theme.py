@@ -16,7 +16,6 @@ HEAD = """
 <link rel="stylesheet" href="/static/sandbox.css">
 <link rel="stylesheet" href="/static/account.css">
 <script src="/static/theme.js"></script>
-<script src="/static/lightweight-charts.js" defer></script>
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import uuid
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -61,6 +63,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if place(item) == FOLDERS.index("property"):
             item.add_marker("torture")
+
+
+@pytest.fixture(autouse=True)
+def _every_line_is_logged() -> Iterator[None]:
+    """A command that an earlier test ran in this process chose how much is logged: no test depends on that."""
+    handlers, level = logging.getLogger().handlers, logging.getLogger().level
+    structlog.reset_defaults()
+    yield
+    logging.getLogger().handlers = handlers
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture(scope="session")

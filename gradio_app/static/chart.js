@@ -4,6 +4,7 @@
 // every candle while they are few, joined ones where a pixel would hide them anyway (bars.js). The view is kept in rows
 // counted back from the newest candle, which older pages arriving on the left do not move.
 import { chooseStep, makeBars, MAX_BARS } from "./bars.js";
+import "./lightweight-charts.js"; // sets window.LightweightCharts
 
 const SETTLE_MS = 120; // a drag or a turn of the wheel is over
 

@@ -1,4 +1,5 @@
 // Plotly, from the platform itself, in the colours of the page.
+import "./theme.js"; // sets window.lakehouseTheme
 
 const HEIGHT = 420;
 const COLOURS = {

@@ -58,5 +58,7 @@ class LocalStackServer(ServerProcess):
             "SKIP_SSL_CERT_DOWNLOAD": "1",
             "EAGER_SERVICE_LOADING": "0",
             "LAMBDA_SYNCHRONOUS_CREATE": "1",  # who makes a function looks for it after 5 s only
+            "LAMBDA_RUNTIME_ENVIRONMENT_TIMEOUT": "90",  # a busy machine takes longer than 20 s to import the package
+            "LAMBDA_RETRY_BASE_DELAY_SECONDS": "2",  # an event whose function failed comes again soon, not in minutes
             PYTHON: str(lambda_python()),
         }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import secrets
 import select
 import signal
 import site
@@ -22,8 +23,8 @@ from lakehouse.market.errors import LakehouseError
 from lakehouse.sandbox import landlock, namespaces, seccomp, warm, wire
 
 _READABLE = ("/usr/lib", "/lib", "/lib64", "/usr/lib64", "/usr/share/zoneinfo", "/etc/localtime", "/etc/ld.so.cache")
-_FIRST_UIDS = (1_900_000_000, 62_000)  # nobody's; the second where a container knows 65,536 users only
-_UIDS = 2_000  # each run has the next one
+# Nobody's; the second where a container knows 65,536 users only. Each run has the next one of a span
+_UIDS = (range(1_900_000_000, 2_000_000_000), range(62_000, 65_000))
 
 
 def main() -> None:
@@ -55,8 +56,9 @@ class _Server:
         self._control, self._null, self._proc = control, null, proc
         self._ruleset = landlock.readable_only(readable())
         self._filter = seccomp.program()
-        self._first_uid = _first_uid(proc)
-        self._runs = 0
+        self._uids = _uids(proc)
+        # Another runner of this machine has the same span: two runs that were one user would share its limits
+        self._runs = secrets.randbelow(len(self._uids)) if self._uids else 0
         self._children: dict[int, tuple[int, socket.socket]] = {}  # by pidfd
         if (threads := len(os.listdir(os.open("self/task", os.O_RDONLY, dir_fd=proc)))) != 1:
             raise LakehouseError(f"{threads} threads run after loading the libraries; a fork would not take them along")
@@ -113,7 +115,7 @@ class _Server:
             self._die_first()
             code, data, result = descriptors[1:]
             _close_all_but({code, data, result, self._ruleset})
-            uid = None if self._first_uid is None else self._first_uid + self._runs % _UIDS
+            uid = self._uids[self._runs % len(self._uids)] if self._uids else None
             walls = Walls(
                 uid, self._ruleset, self._filter, job["cpu_s"], space + job["memory_bytes"] + job["data_bytes"]
             )
@@ -138,8 +140,8 @@ class _Server:
         return int(pages[0]) * page, int(pages[1]) * page
 
 
-def _first_uid(proc: int) -> int | None:
-    """Return the first of the users that runs may become; None where only root could change the user."""
+def _uids(proc: int) -> range | None:
+    """Return the users that runs may become; None where only root could change the user."""
     if os.geteuid() != 0:
         return None
     mapping = os.open("self/uid_map", os.O_RDONLY, dir_fd=proc)
@@ -147,9 +149,9 @@ def _first_uid(proc: int) -> int | None:
         spans = [tuple(map(int, line.split())) for line in os.read(mapping, 4096).splitlines()]
     finally:
         os.close(mapping)
-    for first in _FIRST_UIDS:
-        if any(inside <= first and first + _UIDS <= inside + count for inside, _, count in spans):
-            return first
+    for uids in _UIDS:
+        if any(inside <= uids.start and uids.stop <= inside + count for inside, _, count in spans):
+            return uids
     raise LakehouseError("this container maps no user ids that a run could have: give it a range of 65,536")
 
 

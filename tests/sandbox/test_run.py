@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
+
 from lakehouse.sandbox.document import Figure, TableItem, Text
 from lakehouse.sandbox.host import Limits, Sandbox
-from tests.sandboxes import arrow_file, printed
+from tests.sandboxes import arrow_file, printed, running_runner
 
 
 def test_what_a_program_shows_comes_back_in_order(sandbox: Sandbox) -> None:
@@ -34,3 +39,13 @@ def test_a_run_that_takes_too_long_tells_what_it_had(sandbox: Sandbox) -> None:
     outcome = sandbox.run("print('before')\nwhile True: pass", b"", user="anna", limits=Limits(wall_s=0.3))
     assert (outcome.status, printed(outcome)) == ("timeout", "before\n")
     assert outcome.message == "the run took longer than 0.3 s and was ended: take fewer rows"
+
+
+def test_runs_of_two_runners_are_two_users(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Limits count per user: what a run of one platform takes is not taken from a run of another on this machine."""
+    if os.geteuid() != 0:
+        pytest.skip("without root all runs are the user of the runner")
+    program = "import os\nprint(os.getuid())"
+    with running_runner(tmp_path) as other:
+        users = [printed(each.run(program, b"", user="anna")) for each in (sandbox, other.sandbox) for _ in range(2)]
+    assert len(set(users)) == len(users)

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,14 +15,6 @@ from pydantic import SecretStr
 
 from lakehouse.logs import configure_logs, request_id
 from lakehouse.settings import Settings
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    former, handlers = structlog.get_config(), logging.getLogger().handlers
-    yield
-    structlog.configure(**former)
-    logging.getLogger().handlers = handlers
 
 
 def test_logs_go_to_standard_error_as_it_is_then(capsys: pytest.CaptureFixture[str]) -> None:

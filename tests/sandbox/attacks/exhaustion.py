@@ -55,7 +55,7 @@ ATTACKS = [
         "burn()",
         "it has no end",
         _FEW_SECONDS,
-        got_out=_not("cpu", "timeout", "memory"),
+        got_out=_not("cpu", "timeout", "memory", "error"),  # the last: no room for one thread more
     ),
     Attack("allocate a little more than it may", "x = bytearray(600 << 20)", limits=replace(QUICK, wall_s=30.0)),
     _memory("allocate at once", "bytearray(8 << 30)"),
