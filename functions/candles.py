@@ -13,6 +13,7 @@ from pydantic import Field
 from functions.answers import answer
 from functions.models import DIGITS, Answered, Date, Parameters, Secid
 from functions.operation import Call, Text, operation
+from functions.versions import version_headers
 from lakehouse.access.roles import Role
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.serving import queries
@@ -71,11 +72,14 @@ class Candles(Answered):
 
 
 @operation(Role.VIEWER, "find instruments", parameters=InstrumentsQuery, answers={200: Instruments}, is_versioned=True)
-def read_instruments(call: Call) -> object:
+def read_instruments(call: Call) -> Response:
     """Return the instruments that a text finds, best first; without one those with candles, then the others."""
     limit = call.parameters.limit
+    # First: a tag that is older than the rows has them sent once more, a newer one would hide them
+    published = queries.publication(call.conn)
     found = queries.instruments(call.conn, call.parameters.q, limit + 1)
-    return {"instruments": found[:limit], "more": len(found) > limit}
+    document = {"instruments": found[:limit], "more": len(found) > limit}
+    return answer(document, headers=version_headers(published.data_version, published.published_at))
 
 
 @operation(
@@ -93,7 +97,9 @@ def read_candles(call: Call) -> Response:
         call.conn, asked.secid, asked.board, asked.timeframe, asked.from_, asked.till, asked.adjust, asked.limit,
         asked.token,
     )  # fmt: skip
-    return _csv(page, asked) if asked.format == "csv" else _json(page, asked)
+    response = _csv(page, asked) if asked.format == "csv" else _json(page, asked)
+    response.headers.update(version_headers(page.data_version, page.published_at))
+    return response
 
 
 def _json(page: queries.CandlePage, asked: CandlesQuery) -> Response:

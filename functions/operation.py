@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from functions import context
 from functions.answers import answer, refusing
 from functions.requests import address_of, read_body, read_parameters, user_with
-from functions.versions import not_modified, version_headers
+from functions.versions import not_modified
 from lakehouse.access import audit
 from lakehouse.access.roles import Role, User
 from lakehouse.market.errors import BadInput
@@ -106,7 +106,8 @@ class Operation:
         is_atomic: Whether what an action changes and its entry in the audit record are one transaction here; False
             where the handler sees to it itself.
         holds_connection: Whether a connection is held while it runs; to be False where something else is waited for.
-        is_versioned: Whether its answer changes with the published data only: it carries an ETag (versions.py).
+        is_versioned: Whether its answer changes with the published data only: a client that has it is not sent it
+            again, by the ETag that the handler gives (versions.py).
         wakes: Whether it queues what functions are to be woken for.
     """
 
@@ -173,20 +174,13 @@ def _connected(handler: Handler, call: Call) -> object:
             user = user_with(conn, call.request, declared.role, declared.action, by_session=declared.by_session)
             call = _read(replace(call, asker=user))
         if declared.is_versioned:
-            return _versioned(handler, replace(call, connection=conn))
+            unchanged = not_modified(conn, call.request)
+            if unchanged is not None:
+                return unchanged
         if declared.holds_connection:
             with conn.transaction() if declared.action and declared.is_atomic else nullcontext():
                 return handler(replace(call, connection=conn))
     return handler(call)
-
-
-def _versioned(handler: Handler, call: Call) -> Response:
-    headers = version_headers(call.conn)
-    if (unchanged := not_modified(call.request, headers)) is not None:
-        return unchanged
-    response = _answered(call.operation, handler(call))
-    response.headers.update(headers)
-    return response
 
 
 def _read(call: Call) -> Call:

@@ -7,6 +7,7 @@ says the same. It is the same for all addresses: a client compares it with what 
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from chalice.app import Request, Response
@@ -18,17 +19,20 @@ from lakehouse.serving import queries
 _HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
 
 
-def version_headers(conn: Connection[Any]) -> dict[str, str]:
-    """Return the headers of an answer that is read after this: it is of this version of the data, or a newer one."""
-    found = queries.publication(conn)
+def version_headers(data_version: int, published_at: dt.datetime | None) -> dict[str, str | list[str]]:
+    """Return the headers of an answer whose rows are of this version of the data, or of a newer one."""
     # A database that was made anew counts from the beginning
-    published = f"{found.published_at.timestamp():.6f}" if found.published_at else ""
-    return {"ETag": f'W/"{found.data_version}-{published}"', **_HEADERS}
+    published = f"{published_at.timestamp():.6f}" if published_at else ""
+    return {"ETag": f'W/"{data_version}-{published}"', **_HEADERS}
 
 
-def not_modified(request: Request, headers: dict[str, str]) -> Response | None:
-    """Return 304 if the client has what *headers* are of; by RFC 9110, 13.1.2."""
+def not_modified(conn: Connection[Any], request: Request) -> Response | None:
+    """Return 304 if the client has what is published now; by RFC 9110, 13.1.2."""
     known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
-    if known == ["*"] or headers["ETag"].removeprefix("W/") in known:
-        return Response("", status_code=304, headers=dict(headers))
+    if known == [""]:
+        return None
+    found = queries.publication(conn)
+    headers = version_headers(found.data_version, found.published_at)
+    if known == ["*"] or str(headers["ETag"]).removeprefix("W/") in known:
+        return Response("", status_code=304, headers=headers)
     return None

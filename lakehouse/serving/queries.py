@@ -85,12 +85,14 @@ class CandlePage:
         columns: Names of the columns, in order: `CANDLE_COLUMNS`.
         rows: One tuple per candle; `begin_at` in UTC.
         data_version: Version of the data that all rows belong to.
+        published_at: When it was published; None before the first load.
         next_token: What to ask the next page with; None at the end.
     """
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     data_version: int
+    published_at: dt.datetime | None
     next_token: str | None
 
 
@@ -168,17 +170,19 @@ def candles(
     }
     # Ten numbers a row: as text they would be written there and read here
     answer = conn.execute(_CANDLES[adjust], parameters, binary=True).fetchall()
-    version, found, main_board = answer[0][:3]
+    version, published_at, found, main_board = answer[0][:4]
     _check_found(secid, board, found, main_board)
     if after and after.data_version != version:
         raise DataMoved(
             f"candles of {secid} {timeframe}: the data moved from version {after.data_version} to {version} "
             "between two pages; start again without the token"
         )
-    rows = [row[3:] for row in answer if row[3] is not None]
-    if len(rows) <= limit:
-        return CandlePage(CANDLE_COLUMNS, rows, version, None)
-    return CandlePage(CANDLE_COLUMNS, rows[:limit], version, encode_token(Position(version, rows[limit - 1][0]), query))
+    rows = [row[4:] for row in answer if row[4] is not None]
+    next_token = None
+    if len(rows) > limit:
+        rows = rows[:limit]
+        next_token = encode_token(Position(version, rows[-1][0]), query)
+    return CandlePage(CANDLE_COLUMNS, rows, version, published_at, next_token)
 
 
 def _check(from_: dt.date, till: dt.date, adjust: str, limit: int) -> None:
@@ -256,7 +260,7 @@ _ADJUSTED: LiteralString = """
 def _candles_sql(columns: LiteralString) -> LiteralString:
     # The publication's row always comes: it carries the version, and the instrument where there are no candles
     return f"""
-    SELECT p.data_version, i.secid, i.board, f.*
+    SELECT p.data_version, p.published_at, i.secid, i.board, f.*
     FROM gold.publication p
     LEFT JOIN LATERAL (
         SELECT instrument_id, d.secid, d.board FROM gold.dim_instrument d
