@@ -4,6 +4,9 @@ Serve the functions without AWS: an ASGI application around Chalice's own local 
 Routing and answers are Chalice's. Plain Chalice keeps the current request on the application object, so one process
 could serve one request at a time; LocalChalice keeps it per thread. A request takes a thread when all of its body is
 there, and gives it back with the answer, so neither slow clients nor the server's loop are waited for by one.
+
+What only reads the database mostly computes, and threads of one interpreter do that one at a time: more of them make
+each wait longer for its turn (benchmarks/load.py). So these requests have few threads, and all others have their own.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from chalice.app import Chalice
 from chalice.config import Config
 from chalice.local import (
     ForbiddenError,
@@ -30,27 +32,31 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions import problems
-from functions.gateway import NO_PATH, too_large
-from functions.operation import BODY_BYTES
+from functions.gateway import NO_PATH, Api, too_large
+from functions.operation import BODY_BYTES, operation_of
 
 _ADDRESS = "X-Lakehouse-Address"
 _DRAINED_BYTES = 16 << 20
 _TIMEOUT_S = 60
+_READERS = 4
 
 
-def asgi_app(app: Chalice, threads: int = 16) -> ASGIApp:
-    """Return *app* as an ASGI application that answers as many requests at a time as it has *threads*."""
+def asgi_app(app: Api, threads: int = 16) -> ASGIApp:
+    """Return *app* as an ASGI application with so many *threads* for what waits, and few for what reads."""
     if not isinstance(app, LocalChalice):
         app.__class__ = type("HostedChalice", (LocalChalice, app.__class__), {"_THREAD_LOCAL": threading.local()})
     gateway = _Gateway(app, Config(config_from_disk={"lambda_timeout": _TIMEOUT_S}))
     gateway.event_converter = _Events(RouteMatcher(list(app.routes)), app.api.binary_types)
-    executor = ThreadPoolExecutor(threads, thread_name_prefix="functions")
+    reading = _reading(app)
+    readers = ThreadPoolExecutor(min(_READERS, threads), thread_name_prefix="readers")
+    others = ThreadPoolExecutor(threads, thread_name_prefix="functions")
 
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body = await _body(receive)
         except ClientDisconnect:
             return
+        executor = readers if scope["method"] == "GET" and _path(scope) in reading else others
         status, headers, content = await asyncio.get_running_loop().run_in_executor(
             executor, copy_context().run, _respond, gateway, scope, body
         )
@@ -82,10 +88,21 @@ class _Events(LambdaEventConverter):
         return event
 
 
+def _reading(app: Api) -> frozenset[str]:
+    """Return the paths whose GET asks the database and waits for nothing else."""
+    views = {path: methods["GET"].view_function for path, methods in app.routes.items() if "GET" in methods}
+    return frozenset(path for path, view in views.items() if operation_of(view).holds_connection)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path
+
+
 def _respond(gateway: LocalGateway, scope: Scope, body: bytes | None) -> tuple[int, list[tuple[str, str]], bytes]:
     if body is None:
         return _refusal(413, *too_large(BODY_BYTES))
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    path = _path(scope)
     if path.startswith("//"):  # what Chalice's router takes for the name of a server, and skips
         return _refusal(404, *NO_PATH)
     query = scope["query_string"].decode("latin-1")

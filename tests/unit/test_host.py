@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
+import pytest
 from chalice.app import Chalice
+from starlette.types import ASGIApp
 
+from functions import context
 from functions.app import app
+from functions.gateway import Api
 from functions.host import asgi_app
+from functions.operation import Call, operation
 from functions.requests import address_of
 
 
-def ask(app: Chalice, path: str, headers: dict[bytes, bytes], *parts: bytes) -> tuple[int, Any]:
+def ask(app: Api, path: str, headers: dict[bytes, bytes], *parts: bytes) -> tuple[int, Any]:
     """Send a request whose body comes in *parts*; return status and document."""
-    sent: list[dict[str, Any]] = []
+    return asyncio.run(_ask(asgi_app(app), path, headers, *parts))
+
+
+async def _ask(application: ASGIApp, path: str, headers: dict[bytes, bytes], *parts: bytes) -> tuple[int, Any]:
+    sent: list[Any] = []
     waiting = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
     waiting.append({"type": "http.request", "body": b"", "more_body": False})
     scope = {
@@ -33,8 +43,39 @@ def ask(app: Chalice, path: str, headers: dict[bytes, bytes], *parts: bytes) -> 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(asgi_app(app)(scope, receive, send))  # type: ignore[arg-type]  # a coroutine, which the type leaves open
+    await application(scope, receive, send)
     return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+def test_what_reads_waits_for_nothing_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many statements of SQL or stores are waited for, a page of candles is read meanwhile."""
+    small, is_over = Api("small"), threading.Event()
+
+    @small.route("/wait")
+    @operation(None, "wait", holds_connection=False)
+    def wait(_: Call) -> object:
+        return {"is_over": is_over.wait(60)}
+
+    @small.route("/read")
+    @operation(None, "read")
+    def read(_: Call) -> object:
+        return {}
+
+    async def answered() -> Any:
+        application = asgi_app(small, threads=2)
+        waits = [asyncio.create_task(_ask(application, "/wait", {})) for _ in range(8)]
+        await asyncio.sleep(0)
+        try:
+            return await asyncio.wait_for(_ask(application, "/read", {}), 30)
+        finally:
+            is_over.set()
+            assert await asyncio.gather(*waits) == [(200, {"is_over": True})] * 8
+
+    monkeypatch.delenv("LAKEHOUSE_DATABASE_URL", raising=False)
+    for kept in (context.settings, context.api_pool):
+        kept.cache_clear()
+    status, said = asyncio.run(answered())
+    assert (status, said["detail"]) == (400, "LAKEHOUSE_DATABASE_URL is not set: functions need a database")
 
 
 def test_an_unknown_path_is_not_found() -> None:
@@ -52,12 +93,12 @@ def test_a_body_too_large_is_refused_when_it_was_sent() -> None:
 
 def test_a_client_cannot_name_its_own_address() -> None:
     """The address that logins are throttled by is the connection's, whatever the client's headers say."""
-    small = Chalice("small")
+    small = Api("small")
 
     @small.route("/where")
-    def where() -> dict[str, str]:
-        assert small.current_request is not None
-        return {"address": address_of(small.current_request)}
+    @operation(None, "say where from", holds_connection=False)
+    def where(call: Call) -> object:
+        return {"address": call.address}
 
     claims = {b"x-lakehouse-address": b"10.0.0.1", b"x-forwarded-for": b"10.0.0.1"}
     assert ask(small, "/where", claims) == (200, {"address": "192.0.2.7"})
