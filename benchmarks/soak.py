@@ -125,7 +125,9 @@ def platform(data: Path) -> Iterator[Soaked]:
     said = data.with_suffix(".terminal")
     with said.open("wb") as terminal:
         command = [sys.executable, "-m", "benchmarks.soak", "--platform", str(data)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal)
+        # The JVM takes all of its heap (-Xmx) at once: what it uses of that is no growth, what it takes beside it is
+        environment = {**os.environ, "JDK_JAVA_OPTIONS": "-XX:InitialRAMPercentage=100 -XX:+AlwaysPreTouch"}
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal, env=environment)
     try:
         until = time.monotonic() + _READY_S
         while not (run_file := data / "run.json").exists():

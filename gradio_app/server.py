@@ -41,6 +41,7 @@ from lakehouse.lifeline import end_with_parent
 from lakehouse.listening import server_options
 from lakehouse.logs import configure_logs_of
 from lakehouse.market.errors import BadInput, LakehouseError
+from lakehouse.memory import keep_little
 from lakehouse.sandbox.host import Sandbox
 from lakehouse.settings import Settings, load_settings
 
@@ -174,6 +175,7 @@ def main() -> int:
     """Serve until stopped; 1 with one line on standard error when that cannot be."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     end_with_parent()
+    keep_little()
     try:
         settings = load_settings()
         options = server_options(settings)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import pyarrow as pa
 import structlog
 from psycopg import Connection
 from psycopg.types.json import Jsonb
@@ -22,6 +18,7 @@ from lakehouse.gold.build import build_gold, rebuild_gold
 from lakehouse.jobs import caring, schedules
 from lakehouse.jobs.conservation import ROW_OUTCOMES
 from lakehouse.jobs.queue import enqueue, settle
+from lakehouse.memory import give_back
 from lakehouse.serving.publish import publish_gold, rebuild_serving
 from lakehouse.serving.publish_quarantine import publish_quarantine
 from lakehouse.silver.lake import Lake
@@ -122,16 +119,8 @@ def _step(place: Lakeside, step: str, build: Callable[[str], Any]) -> Any:
         )
         counters.add(conn, {**counters.took("station_seconds", seconds, step), **_rows(report)})
     log.info("jobs.station_done", station=step, seconds=seconds)
-    _give_back_memory()
+    give_back()
     return report
-
-
-def _give_back_memory() -> None:
-    """Give back what libraries keep of a step's memory for the next one, which may be hours away."""
-    gc.collect()
-    pa.default_memory_pool().release_unused()
-    with contextlib.suppress(AttributeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _rows(report: Any) -> dict[counters.Key, float]:

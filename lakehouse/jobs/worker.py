@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import structlog
 
 from lakehouse.engines.address import is_s3
@@ -23,6 +24,7 @@ from lakehouse.jobs.recovery import on_a_disk
 from lakehouse.lifeline import end_with_parent
 from lakehouse.logs import configure_logs_of
 from lakehouse.market.errors import BadInput, LakehouseError
+from lakehouse.memory import keep_little
 from lakehouse.settings import Settings, load_settings
 from lakehouse.silver.lake import Lake
 from lakehouse.silver.merge import ensure_silver
@@ -98,6 +100,8 @@ def _emptied(folder: Path) -> Path:
 def main() -> int:
     """Run the worker; 1 with one line on standard error when it cannot."""
     end_with_parent()
+    keep_little()
+    pa.set_memory_pool(pa.system_memory_pool())  # its own keeps, for each of its threads, what that took once
     try:
         settings = load_settings()
         configure_logs_of(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 from lakehouse.market.errors import LakehouseError
 
 _SHOWN = 300  # characters of a log's last line
+_LAST_BYTES = 1 << 16
+LOG_BYTES = 64 << 20
 
 
 class ServiceFailed(LakehouseError):
@@ -81,12 +84,20 @@ class Service:
         """Return the last line that this run of it logged, and where the rest is."""
         try:
             with self.log.open("rb") as log:
-                log.seek(self._logged)
+                log.seek(max(self._logged, log.seek(0, os.SEEK_END) - _LAST_BYTES))
                 lines = log.read().decode(errors="replace").strip().splitlines()
         except OSError:
             lines = []
         said = lines[-1].strip().removeprefix("Error: ")[:_SHOWN] if lines else "it said nothing"
         return f"{said} (see {self.log})"
+
+    def rotate_log(self) -> None:
+        """Make of a log that became large the one before it (``.log.1``), while the process goes on writing."""
+        with contextlib.suppress(OSError):  # without room for both it stays as it is
+            if self.log.stat().st_size > LOG_BYTES:
+                shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+                os.truncate(self.log, 0)  # who writes appends, so to the new end
+                self._logged = 0
 
     def send(self, number: signal.Signals) -> None:
         """Signal the process; SIGKILL goes to all of its group, so to a worker's JVM too."""

@@ -21,6 +21,7 @@ _CALM_S = 300.0
 GIVEN_UP_DEATHS = 5
 GIVEN_UP_WITHIN_S = 120.0
 _NEARLY_FULL = 64 << 20
+_ROTATED_S = 60.0
 
 
 def restart_delay_s(deaths: Sequence[float]) -> float | None:
@@ -94,7 +95,12 @@ class Supervisor:
             self._watcher.join(_STOP_S)
 
     def _watch(self) -> None:
+        rotated = time.monotonic()
         while not self._ends.wait(_POLL_S) and not self._failure:
+            if time.monotonic() - rotated > _ROTATED_S:
+                rotated = time.monotonic()
+                for service in self.services:
+                    service.rotate_log()
             for service in self.services:
                 if service.has_ended():
                     self._note_death(service)
