@@ -21,6 +21,8 @@ SECRETS = {
     "POSTGRES_PASSWORD": lambda: secrets.token_urlsafe(24),
     "LAKEHOUSE_APP_PASSWORD": lambda: secrets.token_urlsafe(24),
     "LAKEHOUSE_READ_PASSWORD": lambda: secrets.token_urlsafe(24),
+    "LAKEHOUSE_MINIO_ROOT_USER": lambda: secrets.token_hex(8),
+    "LAKEHOUSE_MINIO_ROOT_PASSWORD": lambda: secrets.token_urlsafe(24),
     "LAKEHOUSE_S3_ACCESS_KEY_ID": lambda: secrets.token_hex(8),
     "LAKEHOUSE_S3_SECRET_ACCESS_KEY": lambda: secrets.token_urlsafe(24),
     "LAKEHOUSE_STORAGE_TOKEN": lambda: secrets.token_urlsafe(24),

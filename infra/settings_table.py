@@ -28,6 +28,8 @@ READ_BY = {
     "database_url": EVERYONE,
     "app_password": "`lakehouse migrate`",
     "read_password": "`lakehouse migrate`",
+    "minio_root_user": "`lakehouse buckets`",
+    "minio_root_password": "`lakehouse buckets`",
     "bronze_url": f"up, {_STORES}",
     "lake_url": "up, web, worker, spark, commands",
     "s3_endpoint": _STORES,

@@ -48,6 +48,11 @@ class Settings(BaseSettings):
         min_length=16,
         description="`lakehouse migrate` gives it to the login lakehouse_reader, which only reads what is served",
     )
+    minio_root_user: str | None = Field(
+        default=None,
+        description="`lakehouse buckets` asks MinIO as this root: the S3 access key becomes a user with these alone",
+    )
+    minio_root_password: SecretStr | None = Field(default=None, min_length=8, description="the password of that root")
     bronze_url: str | None = Field(default=None, description="object store of Bronze; a folder in data_dir by default")
     lake_url: str | None = Field(default=None, description="root of the Delta tables; data_dir by default")
     s3_endpoint: str | None = Field(

@@ -7,12 +7,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import botocore.session
+import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
+from minio.credentials.providers import StaticProvider
+from minio.error import MinioAdminException
+from minio.minioadmin import MinioAdmin
 
 from lakehouse.storage.s3 import StoreRefused
 
 # Where objects land that no process of ours put there
 _TOLD_OF = ("iss/", "uploads/")
+POLICY = "lakehouse"
+_ADMIN_S = 20
 _THERE = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 
 
@@ -29,6 +35,8 @@ def make_buckets(urls: list[str], options: Mapping[str, str]) -> list[str]:
     client, made = _client(options), []
     for name in sorted({urlsplit(url).netloc for url in urls}):
         try:
+            if _is_there(client, name):
+                continue
             client.create_bucket(Bucket=name)
         except ClientError as error:
             if error.response["Error"]["Code"] not in _THERE:
@@ -38,6 +46,17 @@ def make_buckets(urls: list[str], options: Mapping[str, str]) -> list[str]:
         else:
             made.append(name)
     return made
+
+
+def _is_there(client: Any, name: str) -> bool:
+    """Whether there is a bucket that we may read: who may make none may be given those that were made."""
+    try:
+        client.head_bucket(Bucket=name)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] in (403, 404):
+            return False
+        raise
+    return True
 
 
 def send_events(url: str, target: str, options: Mapping[str, str]) -> None:
@@ -63,6 +82,45 @@ def send_events(url: str, target: str, options: Mapping[str, str]) -> None:
         )
     except (ClientError, BotoCoreError) as error:
         raise StoreRefused(f"cannot have {parts.netloc} tell {target} of objects: {error}") from error
+
+
+def admit(user: Mapping[str, str], root: Mapping[str, str], urls: list[str]) -> None:
+    """
+    Let *user* read and write what is in the buckets of *urls*, and nothing else, of a MinIO.
+
+    Args:
+        user: How S3 is reached by it; there is such a user afterwards, with this secret.
+        root: How S3 is reached by who may make users.
+
+    Raises:
+        StoreRefused: if the server does not answer, is no MinIO, or says no.
+    """
+    server = urlsplit(user["endpoint"])
+    admin = MinioAdmin(
+        endpoint=server.netloc,
+        credentials=StaticProvider(root["access_key_id"], root["secret_access_key"]),
+        region=root.get("region", "us-east-1"),
+        secure=server.scheme == "https",
+        http_client=urllib3.PoolManager(timeout=_ADMIN_S, retries=2),
+    )
+    try:
+        admin.policy_add(POLICY, policy=_policy(urls))
+        admin.user_add(user["access_key_id"], user["secret_access_key"])
+        admin.policy_set(POLICY, user=user["access_key_id"])
+    except (MinioAdminException, urllib3.exceptions.HTTPError) as error:
+        raise StoreRefused(
+            f"cannot make a user of MinIO at {server.netloc}: {error}; check LAKEHOUSE_S3_ENDPOINT, "
+            "LAKEHOUSE_MINIO_ROOT_USER and LAKEHOUSE_MINIO_ROOT_PASSWORD"
+        ) from error
+
+
+def _policy(urls: list[str]) -> dict[str, Any]:
+    buckets = [f"arn:aws:s3:::{name}" for name in sorted({urlsplit(url).netloc for url in urls})]
+    whole = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
+    each = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+    allowed = [(whole, buckets), (each, [f"{bucket}/*" for bucket in buckets])]
+    statements = [{"Effect": "Allow", "Action": actions, "Resource": places} for actions, places in allowed]
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
 def _client(options: Mapping[str, str]) -> Any:

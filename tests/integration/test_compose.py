@@ -88,15 +88,21 @@ def test_no_secret_is_written_down() -> None:
 
 
 def test_only_who_needs_a_secret_has_it(tmp_path: Path) -> None:
-    """The owner's password is with the server, the migrations and the publisher; the sandbox has no environment."""
+    """
+    The owner's password is with the server, the migrations and the publisher, MinIO's root's with what makes users.
+
+    The sandbox has no environment.
+    """
     services = composition(tmp_path, "core")["services"]
     secrets = read(tmp_path / "core.env")
     held = {name: {each for each in services if secrets[name] in json.dumps(services[each])} for name in SECRETS}
-    store = {"minio", "buckets", "web", "worker", "spark"}
+    store = {"buckets", "web", "worker", "spark"}
     assert held == {
         "POSTGRES_PASSWORD": {"postgres", "migrate", "spark"},
         "LAKEHOUSE_APP_PASSWORD": {"migrate", "web", "worker"},
         "LAKEHOUSE_READ_PASSWORD": {"migrate"},
+        "LAKEHOUSE_MINIO_ROOT_USER": {"minio", "buckets"},
+        "LAKEHOUSE_MINIO_ROOT_PASSWORD": {"minio", "buckets"},
         "LAKEHOUSE_S3_ACCESS_KEY_ID": store,
         "LAKEHOUSE_S3_SECRET_ACCESS_KEY": store,
         "LAKEHOUSE_STORAGE_TOKEN": {"minio", "web"},

@@ -16,11 +16,14 @@ from psycopg.conninfo import make_conninfo
 from lakehouse.database.connection import connect
 from lakehouse.database.logins import ROLE_BY_LOGIN
 from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.storage.buckets import admit, send_events
 from lakehouse.storage.minio import MinioServer
+from lakehouse.storage.s3 import StoreRefused
 from lakehouse.storage.store import open_store
-from tests.stores import options
+from tests.stores import make_bucket, options
 from tests.up_process import COMMAND
 
+ARN = "arn:minio:sqs::lake:webhook"
 FIRST, SECOND = "a-first-password-of-it", "another-password-of-it"
 
 
@@ -114,6 +117,43 @@ def test_buckets_are_made_once_and_stamped(minio: MinioServer) -> None:
     other = run("buckets", source="simulator", **urls, **s3)
     assert other.returncode == 1
     assert "holds data of the exchange, and this is the simulator with seed 1" in other.stderr
+
+
+def test_the_user_of_the_buckets_has_them_alone(minio: MinioServer) -> None:
+    """It reads, writes and lists there, and makes no bucket, user or event; a changed secret is the one that counts."""
+    name, user = f"bucket-{uuid.uuid4().hex[:12]}", f"user-{uuid.uuid4().hex[:8]}"
+    root = {"minio_root_user": minio.access_key_id, "minio_root_password": minio.secret_access_key}
+    urls = {"bronze_url": f"s3://{name}", "lake_url": f"s3://{name}/lake"}
+    other = make_bucket(minio)
+    for secret in (FIRST, SECOND):
+        reached = {**options(minio), "access_key_id": user, "secret_access_key": secret}
+        s3 = {f"s3_{key}": value for key, value in reached.items()}
+        ran = run("buckets", **urls, **s3, **root)
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.endswith(f"user: {user}, with these buckets alone\n")
+        assert minio.secret_access_key not in ran.stdout + ran.stderr
+        store = open_store(urls["bronze_url"], reached)
+        store.put("iss/x", b"x")
+        assert (store.get("iss/x"), list(store.list("iss/"))) == (b"x", ["iss/x"])
+        store.delete(["iss/x"])
+        assert list(store.list("iss/")) == []
+    refused = run("buckets", **{**urls, "bronze_url": f"s3://{name}-more"}, **s3)
+    assert refused.returncode == 1
+    assert f"cannot make the bucket {name}-more" in refused.stderr
+    with pytest.raises(StoreRefused):
+        open_store(f"s3://{other}", reached).put("iss/x", b"")
+    with pytest.raises(StoreRefused):
+        send_events(urls["bronze_url"], ARN, reached)
+    with pytest.raises(StoreRefused, match="LAKEHOUSE_MINIO_ROOT_USER"):
+        admit(reached, reached, [urls["bronze_url"]])
+
+
+def test_a_root_that_is_half_said_is_told() -> None:
+    """With what is missing, before the store is asked."""
+    urls = {"bronze_url": "s3://bucket", "lake_url": "s3://bucket/lake"}
+    ran = run("buckets", **urls, minio_root_user="root", s3_endpoint="http://127.0.0.1:1", s3_access_key_id="x")
+    missing = "LAKEHOUSE_MINIO_ROOT_PASSWORD, LAKEHOUSE_S3_SECRET_ACCESS_KEY"
+    assert (ran.returncode, ran.stderr) == (1, f"Error: to make a user of MinIO, set {missing} as well\n")
 
 
 def test_an_unknown_target_of_events_is_told(minio: MinioServer) -> None:
