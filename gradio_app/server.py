@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import sys
@@ -24,6 +25,7 @@ from functions.proxy import Forwarded
 from gradio_app import login
 from gradio_app import metrics as platform_metrics
 from gradio_app.account import access, account
+from gradio_app.closed_pages import MOST_PAGES, forget_closed_pages
 from gradio_app.guard import Guard
 from gradio_app.ingest import ingest
 from gradio_app.market import header, market
@@ -74,7 +76,9 @@ def create_app(settings: Settings) -> FastAPI:
     async def serving(_: FastAPI) -> AsyncIterator[None]:
         gc.collect()
         gc.freeze()  # what is there now stays: a look through all of it holds up every request for 0.2 s
+        forgetting = asyncio.create_task(forget_closed_pages(blocks))
         yield
+        forgetting.cancel()
         runs.close()
         pool.close()
 
@@ -91,9 +95,11 @@ def create_app(settings: Settings) -> FastAPI:
     put_nonces()
     # Gradio warns that several pages exclude server-side rendering, even where that is off.
     warnings.filterwarnings("ignore", message="SSR mode is not supported", category=UserWarning)
+    blocks = pages(pool, runs)
+    blocks.state_session_capacity = MOST_PAGES
     gr.mount_gradio_app(
         app,
-        pages(pool, runs),
+        blocks,
         path="/",
         auth_dependency=lambda request: request.state.user.name,
         footer_links=[],

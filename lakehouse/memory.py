@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 from contextlib import suppress
 
 # Of malloc.h
@@ -17,7 +18,9 @@ _LARGE_BYTES = 1 << 20
 
 
 def keep_little() -> None:
-    """Let the process keep little of what it does not use; to be called before it starts threads."""
+    """Let this process, and those it starts, keep little of what they do not use; call it before there are threads."""
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # Spark's JVM has threads that compute at a time
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", f"{_LARGE_BYTES}")
     with suppress(AttributeError):  # glibc alone has it
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_ARENA_MAX, 1)
