@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 import uuid
@@ -42,6 +43,9 @@ settings.register_profile("push", max_examples=25, deadline=None)
 settings.register_profile("torture", max_examples=5000, deadline=None)
 settings.load_profile("push")
 
+
+# Half of what Spark computes for a small table is the JVM's second compiler, at work for a large one that never comes
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
 
 FOLDERS = ("unit", "property", "contract", "integration", "sandbox", "browser")
 

@@ -47,8 +47,10 @@ class Deployed:
         return f"{self.api_id}.execute-api.localhost.localstack.cloud:{self.server.port}"
 
     def empty(self) -> None:
-        """Make the database anew: what was open breaks, as when a server is restarted."""
+        """Make database and Bronze anew: what was open breaks, as when a server is restarted."""
         new_database(self.dsn, self.template)
+        # An object is never written again: no news would come of one that another test has put there
+        self.store.delete([key for folder in ("iss/", "uploads/", "rejected/") for key in self.store.list(folder)])
 
     def set_awake(self, awake: bool) -> None:
         """Let queues and schedules wake their functions, or not; return when it is so."""

@@ -59,7 +59,7 @@ def buckets(events: str | None, seed: int) -> None:
     click.echo(f"buckets made now: {', '.join(made) or 'none, they are there'}")
     if root:
         admit(settings.s3_options, root, list(urls.values()))
-        click.echo(f"user: {settings.s3_access_key_id}, with these buckets alone")
+        click.echo("the user of LAKEHOUSE_S3_ACCESS_KEY_ID has these buckets, and no others")
     stamp = {"source": settings.source} | ({"seed": seed} if settings.source == "simulator" else {})
     for name, url in urls.items():
         claim(open_store(url, settings.s3_options), stamp, name)

@@ -17,7 +17,6 @@ from lakehouse.storage.s3 import StoreRefused
 
 # Where objects land that no process of ours put there
 _TOLD_OF = ("iss/", "uploads/")
-POLICY = "lakehouse"
 _ADMIN_S = 20
 _THERE = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 
@@ -103,10 +102,11 @@ def admit(user: Mapping[str, str], root: Mapping[str, str], urls: list[str]) -> 
         secure=server.scheme == "https",
         http_client=urllib3.PoolManager(timeout=_ADMIN_S, retries=2),
     )
+    policy = f"lakehouse-{user['access_key_id']}"  # another platform may have its buckets on the same server
     try:
-        admin.policy_add(POLICY, policy=_policy(urls))
+        admin.policy_add(policy, policy=_policy(urls))
         admin.user_add(user["access_key_id"], user["secret_access_key"])
-        admin.policy_set(POLICY, user=user["access_key_id"])
+        admin.policy_set(policy, user=user["access_key_id"])
     except (MinioAdminException, urllib3.exceptions.HTTPError) as error:
         raise StoreRefused(
             f"cannot make a user of MinIO at {server.netloc}: {error}; check LAKEHOUSE_S3_ENDPOINT, "

@@ -79,7 +79,8 @@ def test_sixteen_workers_use_one_budget(dsn: str, is_one_killed: bool) -> None:
                 processes[0].kill()
             ended = [process.wait(seconds + 60) for process in processes]
     assert ended == [-9 if is_one_killed else 0, 0, 0, 0]
-    assert arrivals.busiest_second() <= RATE_PER_S + 1
+    # On a busy machine a request that had its slot is sent a moment late, beside those of the next second
+    assert arrivals.busiest_second() <= (RATE_PER_S + 1 if IS_CALM else RATE_PER_S * 1.1)
     assert arrivals.within(seconds, after_s=1) >= USED * RATE_PER_S * seconds  # all sixteen have begun by then
     # The exchange may see the end of the killed one's requests after the database saw the end of its leases
     assert arrivals.most_in_flight <= IN_FLIGHT + (WORKERS if is_one_killed else 0)
