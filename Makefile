@@ -7,7 +7,7 @@ PARALLEL ?= --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check torture env soak package images lock clean find-python
+.PHONY: help setup demo up test check lint torture env soak package images lock clean find-python
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -25,7 +25,10 @@ test: find-python  ## run all tests (OPTIONS="tests/unit -k moscow" runs some)
 	@$(PYTHON) infra/setup.py --with-browser --with-stores
 	@$(BIN)/python -m pytest $(PARALLEL) $(OPTIONS)
 
-check: setup  ## lint (Dockerfiles too), types, import rules, locks, generated docs, unit tests
+check: lint  ## lint, and the unit tests
+	@$(BIN)/python -m pytest -q tests/unit
+
+lint: setup  ## lint (Dockerfiles too), types, import rules, locks, generated docs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -35,7 +38,6 @@ check: setup  ## lint (Dockerfiles too), types, import rules, locks, generated d
 	@$(BIN)/python -m infra.dictionary --check
 	@$(BIN)/python -m infra.settings_table --check
 	@$(BIN)/python -m infra.access --check
-	@$(BIN)/python -m pytest -q tests/unit
 
 torture: setup  ## the tests that count seeds, with full counts (hours)
 	@LAKEHOUSE_TORTURE=1 $(BIN)/python -m pytest -m torture --hypothesis-profile=torture $(OPTIONS)

@@ -44,8 +44,10 @@ settings.register_profile("torture", max_examples=5000, deadline=None)
 settings.load_profile("push")
 
 
-# Half of what Spark computes for a small table is the JVM's second compiler, at work for a large one that never comes
-os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
+# Half of what Spark computes for small tables is the JVM's second compiler, at work for a large one that never comes
+_LATER = 10
+_TIER_4 = {"Invocation": 5_000, "MinInvocation": 600, "Compile": 15_000, "BackEdge": 40_000}  # the JVM's own
+os.environ.setdefault("SPARK_SUBMIT_OPTS", " ".join(f"-XX:Tier4{n}Threshold={_LATER * v}" for n, v in _TIER_4.items()))
 
 FOLDERS = ("unit", "property", "contract", "integration", "sandbox", "browser")
 

@@ -80,7 +80,7 @@ def test_sixteen_workers_use_one_budget(dsn: str, is_one_killed: bool) -> None:
             ended = [process.wait(seconds + 60) for process in processes]
     assert ended == [-9 if is_one_killed else 0, 0, 0, 0]
     # On a busy machine a request that had its slot is sent a moment late, beside those of the next second
-    assert arrivals.busiest_second() <= (RATE_PER_S + 1 if IS_CALM else RATE_PER_S * 1.1)
+    assert arrivals.busiest_second() <= (RATE_PER_S + 1 if TORTURE else RATE_PER_S * 1.1)
     assert arrivals.within(seconds, after_s=1) >= USED * RATE_PER_S * seconds  # all sixteen have begun by then
     # The exchange may see the end of the killed one's requests after the database saw the end of its leases
     assert arrivals.most_in_flight <= IN_FLIGHT + (WORKERS if is_one_killed else 0)
@@ -160,7 +160,10 @@ async def test_a_pause_saves_nothing_up(dsn: str) -> None:
 
 async def test_requests_in_flight_are_bounded(dsn: str) -> None:
     """Of ten that want to ask two at most are in flight at a time."""
-    budgets = [Budget(dsn, 1000, 2), Budget(dsn, 1000, 2)]
+    budgets = [
+        Budget(dsn, 100, 2),
+        Budget(dsn, 100, 2),
+    ]  # a slot of a thousandth of a second is missed by a busy machine
     now, most = 0, 0
 
     async def ask(budget: Budget) -> None:
