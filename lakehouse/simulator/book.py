@@ -13,7 +13,7 @@ from lakehouse.simulator.periods import Ints, chunk_of, period_start_of
 from lakehouse.simulator.protocol import Exchange
 
 PAGE_ROWS = 500
-_BYTES_KEPT = 32 * 2**20
+_BYTES_KEPT = 16 * 2**20
 _Series = tuple[str, int]
 
 

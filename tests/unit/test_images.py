@@ -32,10 +32,15 @@ STARTED = {
 
 @pytest.mark.parametrize("image", STARTED)
 def test_an_image_holds_what_its_modules_import(image: str) -> None:
-    """The groups in pyproject.toml name all that is imported there, late imports included, or what requires it."""
+    """
+    The groups in pyproject.toml name all that is imported there, or what requires it.
+
+    Late imports included, and packages of which only files are read.
+    """
     graph = grimp.build_graph(*OURS, include_external_packages=True, exclude_type_checking_imports=True, cache_dir=None)
     modules = {*STARTED[image], *(each for name in STARTED[image] for each in graph.find_upstream_modules(name))}
     imported = {module.split(".")[0] for module in modules} - {*OURS, *sys.stdlib_module_names}
+    imported |= {name for module in modules for name in re.findall(r'\bfiles\("(\w+)"\)', source(module))} - {*OURS}
     provided_by = packages_distributions()
     group = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"][image]
     held = {
@@ -44,6 +49,13 @@ def test_an_image_holds_what_its_modules_import(image: str) -> None:
     }
     missing = {name for name in imported if not held & {canonicalize_name(each) for each in provided_by[name]}}
     assert not missing, f"add to the group {image} of pyproject.toml: {missing}"
+
+
+def source(module: str) -> str:
+    """Return the text of a module of ours; none of others."""
+    path = ROOT / module.replace(".", "/")
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return file.read_text(encoding="utf-8") if module.split(".")[0] in OURS else ""
 
 
 def test_minio_in_its_image_is_the_one_that_the_tests_run() -> None:
