@@ -79,7 +79,7 @@ def read_instruments(call: Call) -> Response:
     published = queries.publication(call.conn)
     found = queries.instruments(call.conn, call.parameters.q, limit + 1)
     document = {"instruments": found[:limit], "more": len(found) > limit}
-    return answer(document, headers=version_headers(published.data_version, published.published_at))
+    return answer(document, headers=version_headers(published))
 
 
 @operation(
@@ -98,7 +98,7 @@ def read_candles(call: Call) -> Response:
         asked.token,
     )  # fmt: skip
     response = _csv(page, asked) if asked.format == "csv" else _json(page, asked)
-    response.headers.update(version_headers(page.data_version, page.published_at))
+    response.headers.update(version_headers(page))
     return response
 
 

@@ -7,7 +7,6 @@ says the same. It is the same for all addresses: a client compares it with what 
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 from chalice.app import Request, Response
@@ -19,11 +18,11 @@ from lakehouse.serving import queries
 _HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
 
 
-def version_headers(data_version: int, published_at: dt.datetime | None) -> dict[str, str | list[str]]:
+def version_headers(of: queries.Publication | queries.CandlePage) -> dict[str, str]:
     """Return the headers of an answer whose rows are of this version of the data, or of a newer one."""
     # A database that was made anew counts from the beginning
-    published = f"{published_at.timestamp():.6f}" if published_at else ""
-    return {"ETag": f'W/"{data_version}-{published}"', **_HEADERS}
+    published = f"{of.published_at.timestamp():.6f}" if of.published_at else ""
+    return {"ETag": f'W/"{of.data_version}-{published}"', **_HEADERS}
 
 
 def not_modified(conn: Connection[Any], request: Request) -> Response | None:
@@ -31,8 +30,7 @@ def not_modified(conn: Connection[Any], request: Request) -> Response | None:
     known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
     if known == [""]:
         return None
-    found = queries.publication(conn)
-    headers = version_headers(found.data_version, found.published_at)
-    if known == ["*"] or str(headers["ETag"]).removeprefix("W/") in known:
-        return Response("", status_code=304, headers=headers)
+    headers = version_headers(queries.publication(conn))
+    if known == ["*"] or headers["ETag"].removeprefix("W/") in known:
+        return Response("", status_code=304, headers=dict(headers))
     return None

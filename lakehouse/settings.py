@@ -50,7 +50,8 @@ class Settings(BaseSettings):
     )
     minio_root_user: str | None = Field(
         default=None,
-        description="`lakehouse buckets` asks MinIO as this root: the S3 access key becomes a user with these alone",
+        min_length=3,
+        description="root of MinIO: `lakehouse buckets` makes the S3 access key a user there, with the buckets alone",
     )
     minio_root_password: SecretStr | None = Field(default=None, min_length=8, description="the password of that root")
     bronze_url: str | None = Field(default=None, description="object store of Bronze; a folder in data_dir by default")

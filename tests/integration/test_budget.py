@@ -159,11 +159,8 @@ async def test_a_pause_saves_nothing_up(dsn: str) -> None:
 
 
 async def test_requests_in_flight_are_bounded(dsn: str) -> None:
-    """Of ten that want to ask two at most are in flight at a time."""
-    budgets = [
-        Budget(dsn, 100, 2),
-        Budget(dsn, 100, 2),
-    ]  # a slot of a thousandth of a second is missed by a busy machine
+    """Of ten that want to ask two are in flight at a time."""
+    budgets = [Budget(dsn, 100, 2) for _ in range(2)]  # a busy machine misses slots of a thousandth of a second
     now, most = 0, 0
 
     async def ask(budget: Budget) -> None:
@@ -171,11 +168,11 @@ async def test_requests_in_flight_are_bounded(dsn: str) -> None:
         async with budget.slot():
             now += 1
             most = max(most, now)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
             now -= 1
 
     await asyncio.gather(*(ask(budgets[number % 2]) for number in range(10)))
-    assert 1 <= most <= 2
+    assert most == 2
 
 
 async def test_who_may_not_ask_gets_no_slot(dsn: str) -> None:
