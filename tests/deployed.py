@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from dataclasses import dataclass
@@ -21,6 +22,18 @@ from tests.killing import until
 from tests.stores import client_of, options
 
 NAMES = Names("ours-bronze", "ours")
+# What a schedule sends to its function
+SCHEDULED = {
+    "version": "0",
+    "account": "000000000000",
+    "region": "us-east-1",
+    "detail": {},
+    "detail-type": "Scheduled Event",
+    "source": "aws.events",
+    "time": "2024-03-20T12:00:00Z",
+    "id": "00000000-0000-0000-0000-000000000000",
+    "resources": [],
+}
 
 
 @dataclass(frozen=True)
@@ -53,14 +66,19 @@ class Deployed:
         self.store.delete([key for folder in ("iss/", "uploads/", "rejected/") for key in self.store.list(folder)])
 
     def set_awake(self, awake: bool) -> None:
-        """Let queues and schedules wake their functions, or not; return when it is so."""
-        functions, rules = self.client("lambda"), self.client("events")
-        switch = rules.enable_rule if awake else rules.disable_rule
-        for rule in rules.list_rules()["Rules"]:
-            switch(Name=rule["Name"])
+        """Let queues and schedules wake their functions, or not; return when it is so, and none of them runs."""
+        functions = self.client("lambda")
         mappings = [each["UUID"] for each in functions.list_event_source_mappings()["EventSourceMappings"]]
         for mapping in mappings:
             functions.update_event_source_mapping(UUID=mapping, Enabled=awake)
+        # LocalStack sends what its schedules send for ever, their rules disabled or not
+        names = [each["FunctionName"] for each in functions.list_functions()["Functions"]]
+        (tick,) = [name for name in names if name.endswith("-tick")]
+        if awake:
+            functions.delete_function_concurrency(FunctionName=tick)
+        else:
+            until(lambda: _has_run_alone(functions, tick))
+            functions.put_function_concurrency(FunctionName=tick, ReservedConcurrentExecutions=0)
         wanted = "Enabled" if awake else "Disabled"
         until(lambda: all(functions.get_event_source_mapping(UUID=each)["State"] == wanted for each in mappings))
 
@@ -75,6 +93,16 @@ class Deployed:
     def logged(self) -> bytes:
         """Return what the functions wrote into their logs."""
         return b"".join(file.read_bytes() for file in logs(self.server) - self.strange_logs)
+
+
+def _has_run_alone(functions: Any, name: str) -> bool:
+    """Run a function of a schedule unless it runs; return whether that was so."""
+    functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
+    try:
+        functions.invoke(FunctionName=name, Payload=json.dumps(SCHEDULED))
+    except functions.exceptions.TooManyRequestsException:
+        return False
+    return True
 
 
 def logs(server: LocalStackServer) -> frozenset[Path]:

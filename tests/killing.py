@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import psycopg
 from aiohttp import web
 from psycopg import Connection, sql
@@ -23,6 +24,7 @@ from psycopg.conninfo import make_conninfo
 from lakehouse.bronze.fetch import FetchContext
 from lakehouse.bronze.window import Window, candle_series, format_from
 from lakehouse.database.connection import connect
+from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.iss.client import Patience
 from lakehouse.jobs import merging, queue
 from lakehouse.jobs.fetching import fetch_batch
@@ -204,6 +206,15 @@ def child(work: Callable[..., object], *arguments: Any) -> Iterator[int]:
     finally:
         kill_session(process.pid)
         process.join(30)
+
+
+def kill_server(server: EmbeddedPostgres) -> None:
+    """Kill -9 a PostgreSQL; return when those who serve its connections are gone, which still answer a moment."""
+    postmaster = psutil.Process(int((server.data_dir / "postmaster.pid").read_text(encoding="ascii").splitlines()[0]))
+    serving = postmaster.children()
+    postmaster.kill()
+    if psutil.wait_procs(serving, 30)[1]:
+        raise TimeoutError("the processes of a killed PostgreSQL serve on")
 
 
 def kill_session(leader: int) -> None:

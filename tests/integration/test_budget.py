@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import bisect
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -22,6 +20,7 @@ from lakehouse.database.outage import DatabaseAway
 from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.ports import free_port
 from tests.asking import WORKERS, asking, recording
+from tests.killing import kill_server
 from tests.seeds import TORTURE, seeds
 
 pytestmark = pytest.mark.postgres
@@ -111,7 +110,7 @@ def test_a_database_that_returns_is_waited_for(open_folder: Path, is_killed: boo
         with asking(url, server.dsn, **run) as processes:
             time.sleep(2)
             if is_killed:
-                kill(server)
+                kill_server(server)
             server.stop()
             stopped = time.monotonic()
             time.sleep(2)
@@ -317,11 +316,6 @@ def test_a_budget_of_nothing_is_refused(rate_per_s: float, in_flight: int) -> No
     """A budget that lets nothing through would wait for ever."""
     with pytest.raises(ValueError, match=f"needs a rate and a request in flight, was {rate_per_s} and {in_flight}"):
         Budget("", rate_per_s, in_flight)
-
-
-def kill(server: EmbeddedPostgres) -> None:
-    """Kill the server as a machine that runs out of memory does."""
-    os.kill(int((server.data_dir / "postmaster.pid").read_text(encoding="ascii").splitlines()[0]), signal.SIGKILL)
 
 
 def leases(conn: Any) -> int:

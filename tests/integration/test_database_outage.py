@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -34,6 +33,7 @@ from lakehouse.jobs.connector import SteadyConnector
 from lakehouse.market.errors import LakehouseError
 from lakehouse.ports import free_port
 from tests.asking import Arrivals, recording
+from tests.killing import kill_server
 from tests.seeds import seeds
 
 pytestmark = pytest.mark.postgres
@@ -78,8 +78,7 @@ class Town:
     def take_away(self, is_killed: bool) -> None:
         """Stop the server as an operator does, or kill it."""
         if is_killed:
-            pid = int((self.server.data_dir / "postmaster.pid").read_text(encoding="ascii").splitlines()[0])
-            os.kill(pid, signal.SIGKILL)
+            kill_server(self.server)
         self.server.stop()
 
     @contextmanager
