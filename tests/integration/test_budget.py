@@ -7,6 +7,7 @@ import bisect
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -65,19 +66,23 @@ def ask_from_processes(dsn: str, rate_per_s: float, in_flight: int, processes: i
 @pytest.mark.parametrize("is_one_killed", [False, True])
 def test_sixteen_workers_use_one_budget(dsn: str, is_one_killed: bool) -> None:
     """
-    At the exchange no second, wherever it begins, sees more than the limit and one; on a calm machine it is used.
+    No second, wherever it begins, is given more than the limit and one, nor sees more; on a calm machine it is used.
 
     It stays so when one of four processes is killed in the middle.
     """
     seconds = seeds(5, 60)
-    with recording(latency_s=0.1) as (url, arrivals):
+    with recording(latency_s=0.1) as (url, arrivals), connect(dsn) as conn:
+        conn.execute(_WRITE_SLOTS_DOWN)
         run = {"rate_per_s": RATE_PER_S, "in_flight": IN_FLIGHT, "processes": PROCESSES}
         with asking(url, dsn, **run, seconds=seconds + 1) as processes:
             if is_one_killed:
                 time.sleep(seconds / 2)
                 processes[0].kill()
             ended = [process.wait(seconds + 60) for process in processes]
+        slots = given_slots(conn)
     assert ended == [-9 if is_one_killed else 0, 0, 0, 0]
+    assert min(after - before for before, after in pairwise(slots)) >= 1 / RATE_PER_S - 1e-5
+    assert len(slots) >= len(arrivals.at)
     # On a busy machine a request that had its slot is sent a moment late, beside those of the next second
     assert arrivals.busiest_second() <= (RATE_PER_S + 1 if TORTURE else RATE_PER_S * 1.1)
     assert arrivals.within(seconds, after_s=1) >= USED * RATE_PER_S * seconds  # all sixteen have begun by then
@@ -316,6 +321,22 @@ def test_a_budget_of_nothing_is_refused(rate_per_s: float, in_flight: int) -> No
     """A budget that lets nothing through would wait for ever."""
     with pytest.raises(ValueError, match=f"needs a rate and a request in flight, was {rate_per_s} and {in_flight}"):
         Budget("", rate_per_s, in_flight)
+
+
+_WRITE_SLOTS_DOWN = """
+    CREATE TABLE given (slots bigint, until timestamptz);
+    CREATE FUNCTION write_down() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO given VALUES (NEW.slots_given - OLD.slots_given, NEW.next_slot_at);
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER write_down AFTER UPDATE ON lake.request_budget FOR EACH ROW EXECUTE FUNCTION write_down();
+"""
+
+
+def given_slots(conn: Any) -> list[float]:
+    """Return when each slot began that was given since they are written down, in order, in seconds."""
+    rows = conn.execute("SELECT slots, extract(epoch FROM until)::float8 FROM given ORDER BY until").fetchall()
+    return [until - (slots - number) / RATE_PER_S for slots, until in rows for number in range(slots)]
 
 
 def leases(conn: Any) -> int:
