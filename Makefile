@@ -40,7 +40,7 @@ lint: setup  ## lint (Dockerfiles too), types, import rules, locks, generated do
 	@$(BIN)/python -m infra.access --check
 
 torture: setup  ## the tests that count seeds, with full counts (hours)
-	@LAKEHOUSE_TORTURE=1 $(BIN)/python -m pytest -m torture --hypothesis-profile=torture $(OPTIONS)
+	@TORTURE=1 $(BIN)/python -m pytest -m torture --hypothesis-profile=torture $(OPTIONS)
 
 env: find-python  ## write .env with random secrets for docker compose (PROFILE=core, cluster, localstack, demo)
 	@$(PYTHON) infra/env.py --profile "$(PROFILE)"

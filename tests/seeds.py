@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-TORTURE = bool(os.environ.get("LAKEHOUSE_TORTURE"))
+TORTURE = bool(os.environ.get("TORTURE"))
 
 
 def seeds(push: int, torture: int) -> int:

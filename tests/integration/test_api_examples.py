@@ -33,7 +33,7 @@ def example(language: str) -> str:
 
 
 def run(web: Web, folder: Path, *command: str) -> list[str]:
-    who = {"LAKEHOUSE_URL": f"{web.url}/api", "LAKEHOUSE_USER": "viewer", "LAKEHOUSE_PASSWORD": "a long password"}
+    who = {"API_URL": f"{web.url}/api", "API_USER": "viewer", "API_PASSWORD": "a long password"}
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, **who}, capture_output=True, text=True, timeout=120, check=False
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr
 
@@ -13,6 +16,20 @@ def test_a_misspelt_setting_is_refused() -> None:
     """A variable that no setting reads is named, with those that exist."""
     with pytest.raises(BadInput, match=r"unknown setting LAKEHOUSE_DATAA; known are .*LAKEHOUSE_DATA_DIR"):
         load_settings({"LAKEHOUSE_DATAA": "/tmp"})
+
+
+def test_no_command_of_make_or_docs_sets_what_the_program_refuses() -> None:
+    """
+    A `LAKEHOUSE_` variable that they set is a setting, or one of docker-compose.yml's own.
+
+    Whoever follows them would get `unknown setting` from every command in the same shell.
+    """
+    root = Path(__file__).parents[2]
+    texts = [root / "Makefile", root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").rglob("*.md"))]
+    found = {name for path in texts for name in re.findall(r"\b(LAKEHOUSE_\w+)=", path.read_text(encoding="utf-8"))}
+    composed = set(re.findall(r"\$\{(LAKEHOUSE_\w+)", (root / "docker-compose.yml").read_text(encoding="utf-8")))
+    assert len(found) > 10
+    assert found - composed - {f"LAKEHOUSE_{name.upper()}" for name in Settings.model_fields} == set()
 
 
 def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
