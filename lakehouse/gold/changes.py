@@ -11,6 +11,7 @@ from deltalake.exceptions import DeltaError
 
 from lakehouse.gold.dates import ENGINE, SHOWS_TRADING, list_dates
 from lakehouse.gold.instruments import Listed, list_instruments
+from lakehouse.gold.periods import PERIODS, split_periods
 from lakehouse.gold.reading import FeedGone, Rows, Silver, read_gold
 from lakehouse.market.candle import CALENDAR, CANDLES, DIM_DATE, DIM_INSTRUMENT, INSTRUMENTS, RENAMES, SPLITS
 from lakehouse.market.instrument import Instrument
@@ -55,10 +56,10 @@ def read_changes(before: Silver, now: Silver) -> Changes:
         FeedGone: if the change feed does not reach back.
     """
     changed = now.changed_candles(before.versions[CANDLES.name], (*_LISTING, "timeframe", "trade_date"))
-    timeframes: dict[Instrument, set[str]] = {}
+    dates_by_timeframe: dict[Instrument, dict[str, set[dt.date]]] = {}
     for row in changed:
-        timeframes.setdefault(_listing(row), set()).add(row["timeframe"])
-    codes = {listing.secid for listing in timeframes} | _known_codes(now.lake)
+        dates_by_timeframe.setdefault(_listing(row), {}).setdefault(row["timeframe"], set()).add(row["trade_date"])
+    codes = {listing.secid for listing in dates_by_timeframe} | _known_codes(now.lake)
     listed = _list(now, codes)
     try:
         was_listed = _list(before, codes)
@@ -66,19 +67,36 @@ def read_changes(before: Silver, now: Silver) -> Changes:
         raise FeedGone(f"{now.lake.url}: Silver as of the last build cannot be read any more ({error})") from error
     touched = {row["trade_date"] for row in changed}
     dates = _dates(now, touched, calendar_moved=not _is_same(before, now, CALENDAR))
-    return Changes(listed, dates, _affected(listed, was_listed, timeframes), now.versions[CANDLES.name])
+    return Changes(listed, dates, _affected(listed, was_listed, dates_by_timeframe), now.versions[CANDLES.name])
 
 
 def _affected(
-    listed: Mapping[int, Listed], was_listed: Mapping[int, Listed], timeframes: Mapping[Instrument, set[str]]
+    listed: Mapping[int, Listed],
+    was_listed: Mapping[int, Listed],
+    changed: Mapping[Instrument, Mapping[str, set[dt.date]]],
 ) -> dict[int, frozenset[str]]:
     affected = dict.fromkeys(set(was_listed) - set(listed), EVERY_TIMEFRAME)
     for identity, each in listed.items():
         if not each.has_same_series(was_listed.get(identity)):
             affected[identity] = EVERY_TIMEFRAME
-        elif found := frozenset().union(*(timeframes.get(place.listing, ()) for place in each.places)):
-            affected[identity] = found
+            continue
+        found: dict[str, set[dt.date]] = {}
+        for place in each.places:
+            for timeframe, dates in changed.get(place.listing, {}).items():
+                found.setdefault(timeframe, set()).update(dates)
+        if found:
+            affected[identity] = frozenset(found) | _made_from_days(each, found.get(Timeframe.DAY, set()))
     return affected
+
+
+def _made_from_days(each: Listed, days: set[dt.date]) -> set[str]:
+    """Return the timeframes of which a candle is made from one of the *days*."""
+    return {
+        timeframe.value
+        for timeframe in PERIODS
+        for first, last in split_periods(each.splits, timeframe)
+        if any(first <= day <= last for day in days)
+    }
 
 
 def _list(silver: Silver, codes: set[str] | None) -> dict[int, Listed]:

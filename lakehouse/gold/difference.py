@@ -13,6 +13,7 @@ import pyarrow as pa
 from lakehouse.engines.address import TableAddress
 from lakehouse.engines.delta import Difference
 from lakehouse.gold.changes import Changes
+from lakehouse.gold.periods import ORIGIN, PERIODS, join_periods, split_periods
 from lakehouse.gold.series import CANDLE, SERIES, difference, facts
 from lakehouse.gold.splits import Split
 from lakehouse.market.candle import CANDLES, FACT_CANDLE
@@ -33,6 +34,23 @@ _PLACES = pa.schema(
         pa.field("till", pa.date32()),
     ]
 )
+_DAYS = pa.schema(
+    [
+        pa.field("instrument_id", pa.int64()),
+        pa.field("of", pa.string()),
+        pa.field("first_date", pa.date32()),
+        pa.field("last_date", pa.date32()),
+    ]
+)
+# A week, month or quarter counts for each code that it has a day of
+_LAST_DATE = """
+    CASE timeframe
+        WHEN '1w' THEN date_add(trade_date, 6)
+        WHEN '1mo' THEN last_day(trade_date)
+        WHEN '1q' THEN last_day(add_months(trade_date, 2))
+        ELSE trade_date
+    END
+"""
 _WANTED = pa.schema([pa.field("instrument_id", pa.int64()), pa.field("timeframe", pa.string())])
 
 
@@ -91,8 +109,13 @@ class FactDifference:
         if self.changes.affected is not None:
             candles = candles.where(f.col("secid").isin(sorted({place["secid"] for place in found})))
         here = candles.join(f.broadcast(places), ["engine", "market", "board", "secid"])
-        in_time = here.where("trade_date > after AND trade_date <= till")
-        return self._affected(in_time).select(*SERIES, *CANDLE)
+        in_time = here.where(f"{_LAST_DATE} > after AND trade_date <= till").withColumn("read_as", f.col("timeframe"))
+        if periods := _split_periods(self.changes):
+            asked = self.spark.createDataFrame(pa.Table.from_pylist(periods, _DAYS))
+            days = in_time.where("timeframe = '1d'").join(f.broadcast(asked), "instrument_id")
+            days = days.where("trade_date BETWEEN first_date AND last_date").withColumn("timeframe", f.col("of"))
+            in_time = in_time.unionByName(days.drop("of", "first_date", "last_date"))
+        return self._affected(in_time).select(*SERIES, *CANDLE, *ORIGIN)
 
     def _stored(self, version: int) -> DataFrame:
         return self._affected(self._read(FACT_CANDLE, version))
@@ -151,11 +174,24 @@ def _places(changes: Changes) -> list[dict[str, Any]]:
     ]
 
 
+def _split_periods(changes: Changes) -> list[dict[str, Any]]:
+    return [
+        {"instrument_id": each.instrument_id, "of": timeframe.value, "first_date": first, "last_date": last}
+        for each in changes.listed.values()
+        for timeframe in PERIODS
+        if changes.affected is None or timeframe in changes.affected.get(each.instrument_id, ())
+        for first, last in split_periods(each.splits, timeframe)
+    ]
+
+
 def _series_difference(splits: Mapping[int, tuple[Split, ...]]) -> Any:
     def compute(key: tuple[pa.Scalar, pa.Scalar], candles: pa.Table, stored: pa.Table) -> pa.Table:
-        instrument_id, timeframe = (scalar.as_py() for scalar in key)
+        instrument_id, timeframe = key[0].as_py(), Timeframe(key[1].as_py())
+        splits_of = splits.get(instrument_id, ())
+        if timeframe in PERIODS:
+            candles = join_periods(candles, timeframe, splits_of)
         wanted = (
-            facts(candles, instrument_id, Timeframe(timeframe), splits.get(instrument_id, ()))
+            facts(candles, instrument_id, timeframe, splits_of)
             if candles.num_rows
             else arrow_schema(FACT_CANDLE).empty_table()
         )

@@ -192,6 +192,36 @@ def test_a_rename_found_later_joins_two_instruments(town: Town) -> None:
     assert town.is_like_a_rebuild()
 
 
+def test_a_month_of_two_codes_and_two_units_is_one_candle(town: Town) -> None:
+    """TCSG's and T's of one month are joined; with a split it is made from the days, and follows each of them."""
+    town.silver.cards(card("TCSG"), card("T"))
+    town.silver.renames(rename("TCSG", "T", day(9)))
+    months = {"timeframe": "1mo", "volume": 100.0}
+    town.silver.candles(
+        *(candle("TCSG" if at <= 9 else "T", at, 3000.0 if at < 20 else 300.0) for at in range(29)),
+        candle("TCSG", 0, 3000.0, value=10.0, **months),
+        candle("T", 0, 300.0, value=20.0, high=3000.0, **months),
+    )
+    town.build()
+    (month,) = town.facts(TCSG, "1mo")
+    assert [month[name] for name in ("open", "high", "close", "value", "volume")] == [3000, 3000, 300, 30, 200]
+    town.silver.splits(split("T", day(20), 1, 10))
+    town.build()
+    (month,) = town.facts(TCSG, "1mo")
+    assert [month[name] for name in ("open", "high", "close", "value", "volume")] == [None, None, 300, 30, None]
+    town.silver.candles(candle("T", 29, 300.0, high=310.0))
+    assert town.build().kind == "increment"
+    (month,) = town.facts(TCSG, "1mo")
+    assert [month[name] for name in ("open", "high", "low", "close", "volume")] == [
+        300,
+        310,
+        300,
+        300,
+        20 * 100 + 10 * 10,
+    ]
+    assert town.is_like_a_rebuild()
+
+
 def test_only_the_main_board_is_read(town: Town) -> None:
     """Candles of another board are not facts; when the main board moves, the facts do."""
     before = town.versions()
