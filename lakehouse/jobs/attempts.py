@@ -14,6 +14,8 @@ from lakehouse.market.errors import LakehouseError
 Step = Callable[[dict[str, Any]], None]
 
 ATTEMPTS = 4
+# Steps that every job waits for (`queue.settle`): their failing fails all, that of another step only the job it names
+SHARED = ("merge", "publish")
 # A step that the database goes away from so often may be what brings it down
 _OUTAGES = 5
 
@@ -44,7 +46,7 @@ def through_outages(dsn: str, step: Step, arguments: dict[str, Any], patience_s:
     raise LakehouseError(f"the database went away {_OUTAGES} times while this ran, lastly: {last}; see its log")
 
 
-def give_up(conn: Connection[Any], message_id: int | None, reason: str, arguments: dict[str, Any]) -> None:
+def give_up(conn: Connection[Any], message_id: int | None, task: str, reason: str, arguments: dict[str, Any]) -> None:
     """Write down that a message is a dead letter, and why: beside it, in the jobs that wait for it, in its schedule."""
     with conn.transaction():
         if message_id is not None:
@@ -63,5 +65,5 @@ def give_up(conn: Connection[Any], message_id: int | None, reason: str, argument
                 """,
                 (one_line(reason), arguments["schedule"], arguments["due_at"]),
             )
-        else:
+        elif "job_id" in arguments or task in SHARED:
             fail_unfinished(conn, reason, arguments.get("job_id"))

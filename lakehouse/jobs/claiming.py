@@ -1,8 +1,8 @@
 """
 One message of the queue, worked off by one call of a function.
 
-The call is a worker of Procrastinate's kind for as long as it lasts: registered, with a heart that beats. So the
-platform's own workers find the messages of a call that died, and `put_back_dead` those of a worker that did.
+The call is a worker of Procrastinate's kind for as long as it lasts: registered, with a heart that beats. So
+`put_back_dead` finds the messages of whoever died, whoever asks: the platform's own workers, or the tick of functions.
 """
 
 from __future__ import annotations
@@ -93,30 +93,36 @@ def claim(conn: Connection[Any], message_id: int) -> Claimed | None:
         ).fetchone()
 
 
-def put_back_dead(conn: Connection[Any], queue: str) -> int:
+def put_back_dead(conn: Connection[Any], queue: str, dead_after_s: float = _DEAD_AFTER_S) -> int:
     """
     Let messages of *queue* wait again whose worker's heart has stopped; return how many there were.
 
-    One that brought down eight workers is given up.
+    That is no failed attempt of theirs, but one that brought down eight workers is given up.
     """
-    stalled = conn.execute(_STALLED, {"queue": queue, "dead_after_s": _DEAD_AFTER_S}).fetchall()
-    for message_id, task, arguments, attempts in stalled:
-        log.warning("jobs.message_of_dead_worker", task=task, id=message_id)
+    stalled = conn.execute(_STALLED, {"queue": queue, "dead_after_s": dead_after_s}).fetchall()
+    for message_id, task, arguments, attempts, begun in stalled:
         with conn.transaction():
-            if conn.execute(_STILL_DEAD, {"id": message_id, "dead_after_s": _DEAD_AFTER_S}).fetchone() is None:
+            if conn.execute(_STILL_DEAD, {"id": message_id, "dead_after_s": dead_after_s}).fetchone() is None:
                 continue
-            if attempts + 1 >= _DEATHS:
+            log.warning("jobs.message_of_dead_worker", task=task, id=message_id)
+            # What was begun either failed, which is counted, or ended with its worker
+            if (deaths := begun - attempts) >= _DEATHS:
                 _fail(conn, message_id)
-                give_up(conn, message_id, f"{task} ended its worker {attempts + 1} times", arguments)
+                give_up(conn, message_id, task, f"{task} ended its worker {deaths} times", arguments)
             else:
-                _wait_again(conn, message_id, 0)
+                _wait_again(conn, message_id, attempts, 0)
     return len(stalled)
 
 
 _DEAD: LiteralString = """
     status = 'doing' AND NOT EXISTS (SELECT FROM procrastinate_workers w
         WHERE w.id = j.worker_id AND w.last_heartbeat >= now() - make_interval(secs => %(dead_after_s)s))"""
-_MESSAGES: LiteralString = "SELECT id, task_name, args, attempts FROM procrastinate_jobs j WHERE "
+# How often it was begun since it was put back by hand, if it was
+_MESSAGES: LiteralString = """
+    SELECT id, task_name, args, attempts, (
+        SELECT count(*) FROM procrastinate_events e WHERE e.job_id = j.id AND e.type = 'started' AND NOT EXISTS (
+            SELECT FROM procrastinate_events r WHERE r.job_id = j.id AND r.type = 'retried' AND r.id > e.id))::int
+    FROM procrastinate_jobs j WHERE """
 _STALLED = _MESSAGES + "queue_name = %(queue)s AND" + _DEAD
 _STILL_DEAD = _MESSAGES + "id = %(id)s AND" + _DEAD + " FOR UPDATE SKIP LOCKED"
 
@@ -168,9 +174,9 @@ def _put_back(queue: SharedConnection, claimed: Claimed, error: Exception) -> No
             if claimed.attempt >= ATTEMPTS:
                 _fail(conn, claimed.message_id)
                 reason = f"{claimed.task} failed {claimed.attempt} times: {error}"
-                give_up(conn, claimed.message_id, reason, claimed.arguments)
+                give_up(conn, claimed.message_id, claimed.task, reason, claimed.arguments)
             else:
-                _wait_again(conn, claimed.message_id, wait_s(claimed.attempt))
+                _wait_again(conn, claimed.message_id, claimed.attempt, wait_s(claimed.attempt))
 
     queue.run(put_back)
 
@@ -182,15 +188,18 @@ def _fail(conn: Connection[Any], message_id: int) -> None:
     conn.execute("SELECT procrastinate_finish_job_v1(%s, 'failed', false)", (message_id,))
 
 
-def _wait_again(conn: Connection[Any], message_id: int, after_s: float) -> None:
-    """Put a message back by Procrastinate's own function; one of a kind of which another waits already is dropped."""
+def _wait_again(conn: Connection[Any], message_id: int, attempts: int, after_s: float) -> None:
+    """Put a message back that failed *attempts* times; one of a kind of which another waits already is dropped."""
     try:
         with conn.transaction():
             conn.execute(
-                "SELECT procrastinate_retry_job_v2(%s, now() + make_interval(secs => %s), NULL, NULL, NULL)",
-                (message_id, after_s),
+                """
+                UPDATE procrastinate_jobs SET status = 'todo', attempts = %s, worker_id = NULL,
+                    scheduled_at = now() + make_interval(secs => %s)
+                WHERE id = %s
+                """,
+                (attempts, after_s, message_id),
             )
-            conn.execute("UPDATE procrastinate_jobs SET worker_id = NULL WHERE id = %s", (message_id,))
     except errors.UniqueViolation:
         conn.execute("DELETE FROM procrastinate_jobs WHERE id = %s", (message_id,))
 

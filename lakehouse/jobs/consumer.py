@@ -6,19 +6,19 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
 
 import structlog
 from procrastinate import App, RetryStrategy
-from procrastinate.exceptions import UniqueViolation
 from procrastinate.job_context import JobContext
-from procrastinate.jobs import Status
 
 from lakehouse.database.connection import connect
-from lakehouse.database.outage import close_shared, connect_patiently, is_outage
+from lakehouse.database.outage import DatabaseAway, close_shared, connect_patiently, is_outage, shared
 from lakehouse.jobs.attempts import ATTEMPTS, give_up, through_outages
 from lakehouse.jobs.attempts import Step as Step
+from lakehouse.jobs.claiming import put_back_dead
 from lakehouse.jobs.connector import PATIENCE_S, SteadyConnector
 from lakehouse.jobs.queue import QUEUE
 from lakehouse.jobs.running import running
@@ -27,8 +27,6 @@ log = structlog.get_logger()
 
 _HEARTBEAT_S = 5
 _DEAD_AFTER_S = 20
-# Procrastinate's own logger prints a traceback for each; ours says it once, with the job.
-_GRACE_S = 3
 _HEARD: LiteralString = """
     INSERT INTO lake.worker_heard (queue) VALUES (%(queue)s) ON CONFLICT (queue) DO UPDATE SET heard_at = now()
 """
@@ -65,16 +63,18 @@ def consume(
         retry = RetryStrategy(max_attempts=ATTEMPTS - 1, exponential_wait=2)
         app.task(name=name, queue=queue, retry=retry, pass_context=True)(_guarded(dsn, step, patience_s))
     try:
-        asyncio.run(_work(app, connector, queue, concurrency, alive))
+        asyncio.run(_work(dsn, app, connector, queue, concurrency, alive))
     finally:
         close_shared()
     if connector.given_up:  # found by a side task, which only stops the worker
         raise connector.given_up
 
 
-async def _work(app: App, connector: SteadyConnector, queue: str, concurrency: int, alive: Path | None) -> None:
+async def _work(
+    dsn: str, app: App, connector: SteadyConnector, queue: str, concurrency: int, alive: Path | None
+) -> None:
     async with app.open_async():
-        rescuer = asyncio.create_task(_rescue(app, connector, queue, alive))
+        rescuer = asyncio.create_task(_rescue(dsn, connector, queue, alive))
         try:
             await app.run_worker_async(
                 queues=[queue],
@@ -83,27 +83,21 @@ async def _work(app: App, connector: SteadyConnector, queue: str, concurrency: i
                 fetch_job_polling_interval=2,
                 update_heartbeat_interval=_HEARTBEAT_S,
                 stalled_worker_timeout=_DEAD_AFTER_S,
-                shutdown_graceful_timeout=_GRACE_S,
             )
         finally:
             rescuer.cancel()
 
 
-async def _rescue(app: App, connector: SteadyConnector, queue: str, alive: Path | None) -> None:
+async def _rescue(dsn: str, connector: SteadyConnector, queue: str, alive: Path | None) -> None:
     """Put the messages of dead workers back into the queue, which Procrastinate leaves to us, and tell that we live."""
+    put_back = partial(put_back_dead, queue=queue, dead_after_s=_DEAD_AFTER_S)
     while True:
         await connector.execute_query_async(_HEARD, queue=queue)
-        stalled = await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_DEAD_AFTER_S)
         _tell_that_we_live(alive)
-        # While the database was away nobody could say that he lives
-        if time.monotonic() - connector.back_at < _DEAD_AFTER_S:
-            stalled = []
-        for job in stalled:
-            log.warning("jobs.message_of_dead_worker", task=job.task_name, id=job.id)
-            try:
-                await app.job_manager.retry_job(job)
-            except UniqueViolation:  # the same task waits already, of which there may be one: it stands for this one
-                await app.job_manager.finish_job(job, status=Status.ABORTED, delete_job=True)
+        # While the database was away nobody could say that he lives: so one that is away now is not waited for, either
+        if time.monotonic() - connector.back_at >= _DEAD_AFTER_S:
+            with contextlib.suppress(DatabaseAway):
+                await asyncio.to_thread(shared(dsn, "lakehouse_app").run, put_back, 0)
         await asyncio.sleep(_HEARTBEAT_S)
 
 
@@ -126,7 +120,7 @@ def _guarded(dsn: str, step: Step, patience_s: float) -> Callable[..., None]:
                 log.exception("jobs.step_failed", task=name, attempt=attempt, of=ATTEMPTS, **arguments)
                 if attempt >= ATTEMPTS:
                     with connect(dsn, "lakehouse_app") as conn:
-                        give_up(conn, context.job.id, f"{name} failed {attempt} times: {error}", arguments)
+                        give_up(conn, context.job.id, name, f"{name} failed {attempt} times: {error}", arguments)
                 raise
 
     return run

@@ -10,11 +10,9 @@ from typing import Any
 from psycopg import Connection, errors
 from psycopg.rows import class_row
 
+from lakehouse.jobs.attempts import SHARED
 from lakehouse.jobs.retrying import retry_failed
 from lakehouse.jobs.waking import QUEUES, Wakes
-
-# Steps that all jobs share: their failing gave up jobs that the message does not name
-_SHARED = ("merge", "publish", "rebuild")
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def redrive(
 
 def _jobs_of(conn: Connection[Any], letters: Sequence[DeadLetter]) -> list[int]:
     named = {int(letter.arguments["job_id"]) for letter in letters if "job_id" in letter.arguments}
-    if any(letter.task in _SHARED for letter in letters):
+    if any(letter.task in SHARED for letter in letters):
         rows = conn.execute("SELECT job_id FROM lake.job WHERE state = 'failed' AND error IS NOT NULL").fetchall()
         named |= {row[0] for row in rows}
     return sorted(named)

@@ -20,6 +20,7 @@ from lakehouse.jobs.attempts import ATTEMPTS
 from lakehouse.jobs.claiming import claim, put_back_dead, waiting, work_off
 from lakehouse.jobs.consumer import forget_dead_workers
 from lakehouse.jobs.queue import IngestRequest
+from tests.killing import until
 
 pytestmark = pytest.mark.postgres
 REQUEST = IngestRequest.parse({"instruments": ["SBER"]})
@@ -151,7 +152,7 @@ def test_the_platform_takes_up_what_a_function_left(dsn: str, conn: Connection[A
         kill(function)
     minutes_pass(conn)
     with process(WORKER, dsn):
-        assert rows(conn) == [("ingest", "doing", 1)]
+        assert rows(conn) == [("ingest", "doing", 0)]
 
 
 def test_a_function_takes_up_what_the_platform_left(dsn: str, conn: Connection[Any], message_id: int) -> None:
@@ -184,14 +185,55 @@ def test_who_was_taken_for_dead_does_not_finish_anothers_message(
         put_back_dead(conn, "io")
         assert claim(conn, message_id) is not None
         slow.communicate("go on\n")
-    assert rows(conn) == [("ingest", "doing", 1)]
+    assert rows(conn) == [("ingest", "doing", 0)]
+
+
+def die(conn: Connection[Any], message_id: int) -> None:
+    """Take the message, and let the heart stop of who took it."""
+    assert claim(conn, message_id) is not None
+    minutes_pass(conn)
 
 
 def test_what_brings_down_worker_after_worker_is_given_up(dsn: str, conn: Connection[Any], message_id: int) -> None:
-    """A message that no worker survives does not go round for ever."""
-    for _ in range(2 * ATTEMPTS):
-        assert claim(conn, message_id) is not None
-        minutes_pass(conn)
+    """A message that no worker survives does not go round for ever; put back by hand, it has its eight lives again."""
+    for _ in range(2):
+        for _ in range(2 * ATTEMPTS):
+            assert rows(conn) == [("ingest", "todo", 0)]
+            die(conn, message_id)
+            put_back_dead(conn, "io")
+        assert rows(conn) == [("ingest", "failed", 1)]
+        assert queue.jobs(conn)[0].error == f"ingest ended its worker {2 * ATTEMPTS} times"
+        conn.execute("UPDATE procrastinate_jobs SET status = 'todo', attempts = 0, worker_id = NULL")
+        conn.execute("UPDATE lake.job SET state = 'running', error = NULL")
+
+
+def test_the_platforms_own_workers_give_up_what_brings_them_down(
+    dsn: str, conn: Connection[Any], message_id: int
+) -> None:
+    """The eighth death is the last, also where no function ever ticks: the next worker gives it up and goes on."""
+    for _ in range(2 * ATTEMPTS - 1):
+        die(conn, message_id)
         put_back_dead(conn, "io")
-    assert rows(conn) == [("ingest", "failed", 2 * ATTEMPTS)]
-    assert queue.jobs(conn)[0].error == f"ingest ended its worker {2 * ATTEMPTS} times"
+    die(conn, message_id)
+    other = queue.submit_ingest(conn, REQUEST, "anna")
+    with process(WORKER, dsn):
+        until(lambda: rows(conn)[0][1] == "failed", 60)
+        assert rows(conn) == [("ingest", "failed", 1), ("ingest", "doing", 0)]
+    errors = {job.job_id: job.error for job in queue.jobs(conn)}
+    assert errors.pop(other) is None
+    assert list(errors.values()) == [f"ingest ended its worker {2 * ATTEMPTS} times"]
+
+
+def test_the_death_of_a_worker_is_no_failed_attempt(dsn: str, conn: Connection[Any], message_id: int) -> None:
+    """However often the platform was restarted in its midst, a step that fails then has all its attempts."""
+
+    def fail(arguments: dict[str, Any]) -> None:
+        raise ValueError("no connection, this once")
+
+    for _ in range(ATTEMPTS):
+        die(conn, message_id)
+        put_back_dead(conn, "io")
+    with pytest.raises(ValueError, match="this once"):
+        work_off(dsn, message_id, {"ingest": fail})
+    assert rows(conn) == [("ingest", "todo", 1)]
+    assert queue.jobs(conn)[0].state == "queued"

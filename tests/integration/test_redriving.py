@@ -81,6 +81,23 @@ def test_a_merge_that_was_given_up_takes_its_jobs_along(dsn: str, conn: Connecti
     assert {job.state for job in queue.jobs(conn)} == {"running"}
 
 
+@pytest.mark.parametrize(
+    ("task", "arguments"), [("rebuild", {"station": "serving"}), ("landed", {"object_key": "iss/x"})]
+)
+def test_a_step_that_no_job_waits_for_fails_none(
+    dsn: str, conn: Connection[Any], task: str, arguments: dict[str, Any]
+) -> None:
+    """The job beside it goes on; put back, the step waits again, and takes no job along."""
+    job_id = queue.submit_ingest(conn, REQUEST, "anna")
+    queue.enqueue(conn, task, arguments)
+    give_up(dsn, conn, task)
+    assert [(job.job_id, job.state, job.error) for job in queue.jobs(conn)] == [(job_id, "queued", None)]
+    (letter,) = redriving.dead_letters(conn)
+    assert letter.reason == f"{task} failed {ATTEMPTS} times: the disk is on fire"
+    assert redriving.redrive(conn).jobs == []
+    assert messages(conn) == [("ingest", "todo", 0), (task, "todo", 0)]
+
+
 def landed(conn: Connection[Any], job_ids: list[int]) -> None:
     """Let each job have a window that landed and was not published."""
     for job_id in job_ids:
