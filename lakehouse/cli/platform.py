@@ -48,22 +48,28 @@ def simulator(arguments: tuple[str, ...]) -> None:
 
 @click.command()
 @click.argument("station", type=click.Choice(["ledger", "silver", "gold", "serving"]))
+@click.option(
+    "--accept-shrinkage", is_flag=True, help="Of serving: show Gold also if it lost rows that were not closed."
+)
 @data_option
-def rebuild(station: str, data: Path | None) -> None:
+def rebuild(station: str, accept_shrinkage: bool, data: Path | None) -> None:
     """
     Build STATION anew from the one before it, where it lies: readers go on reading.
 
     ledger comes from Bronze, silver from Bronze, gold from silver, serving (PostgreSQL) from gold. Starts what it
     needs if no platform runs.
     """
+    if accept_shrinkage and station != "serving":
+        raise click.UsageError("--accept-shrinkage is for serving: the others are made of all that there is")
+    arguments = {"station": station, **({"accept_shrinkage": True} if accept_shrinkage else {})}
     settings = with_settings(load_settings(), data_dir=data)
     try:
         dsn = running_dsn(settings)
     except BadInput:
         with ending_on_sigterm(), running(stamped_plan(settings, web="none", fetches=False)) as platform:
-            _rebuild(platform.dsn, station, settings, platform)
+            _rebuild(platform.dsn, arguments, settings, platform)
     else:
-        _rebuild(dsn, station, settings, None)
+        _rebuild(dsn, arguments, settings, None)
 
 
 def greet(platform: Platform) -> None:
@@ -89,8 +95,8 @@ def wait(platform: Platform) -> None:
         click.echo("Stopping", err=True)
 
 
-def _rebuild(dsn: str, station: str, settings: Settings, platform: Platform | None) -> None:
-    began = time.monotonic()
+def _rebuild(dsn: str, arguments: dict[str, Any], settings: Settings, platform: Platform | None) -> None:
+    station, began = arguments["station"], time.monotonic()
     with connect(dsn) as conn:
         if station == "ledger":
             junk: list[Junk] = []
@@ -104,8 +110,8 @@ def _rebuild(dsn: str, station: str, settings: Settings, platform: Platform | No
         row = conn.execute("SELECT now()").fetchone()
         since = row[0] if row else None
         with conn.transaction():
-            enqueue(conn, "rebuild", {"station": station})
-            audit.record(conn, operator(), "rebuild", station, {}, "queued", "")
+            enqueue(conn, "rebuild", arguments)
+            audit.record(conn, operator(), "rebuild", station, arguments, "queued", "")
     while not (done := shared(dsn).run(lambda conn: _finished(conn, station, since))):
         shared(dsn).run(lambda conn: _raise_if_failed(conn, station, since))
         if platform:
@@ -125,13 +131,15 @@ def _finished(conn: Connection[Any], station: str, since: Any) -> tuple[float] |
 def _raise_if_failed(conn: Connection[Any], station: str, since: Any) -> None:
     row = conn.execute(
         """
-        SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE task_name = 'rebuild' AND status = 'failed'
-            AND id > (SELECT coalesce(max(job_id), 0) FROM procrastinate_events WHERE at < %s))
+        SELECT coalesce(d.reason, 'it failed')
+        FROM procrastinate_jobs j LEFT JOIN lake.dead_letter d ON d.message_id = j.id
+        WHERE task_name = 'rebuild' AND status = 'failed'
+            AND id > (SELECT coalesce(max(job_id), 0) FROM procrastinate_events WHERE at < %s)
         """,
         (since,),
     ).fetchone()
-    if row and row[0]:
-        raise LakehouseError(f"rebuild {station} failed: see logs/spark.log in the data folder")
+    if row:
+        raise LakehouseError(f"{station}: {row[0]} (logs/spark.log in the data folder has all of it)")
 
 
 def wait_until_idle(dsn: str, platform: Platform | None) -> None:

@@ -20,6 +20,7 @@ from lakehouse.market.errors import LakehouseError, NotNow
 
 _LOCK: LiteralString = "SELECT pg_advisory_lock(hashtextextended(%s, 0))"
 _FILES = "lakehouse files"
+_REMEDY = "it is tried again by itself; when it was given up: lakehouse jobs redrive"
 
 
 class LockLost(LakehouseError):
@@ -43,10 +44,10 @@ class Generation:
             ).fetchone()
         except psycopg.OperationalError as error:
             raise LockLost(
-                f"{self.table}: the connection that held its lock is gone; run {self.run_id} again"
+                f"{self.table}: the connection that held the lock of run {self.run_id} is gone; {_REMEDY}"
             ) from error
         if row is None or row[0] != self.number:
-            raise LockLost(f"{self.table}: another run took its lock after run {self.run_id}; run the merge again")
+            raise LockLost(f"{self.table}: another run took its lock after run {self.run_id}; {_REMEDY}")
 
 
 @contextmanager

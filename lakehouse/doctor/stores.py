@@ -12,6 +12,7 @@ from psycopg import Connection
 from lakehouse.doctor.finding import Finding, Site, failed, ok, skipped, warning
 from lakehouse.market.candle import GOLD, QUARANTINE, SILVER
 from lakehouse.market.errors import LakehouseError
+from lakehouse.market.table import Table
 from lakehouse.storage.store import Store, open_store
 
 _SAMPLE = 25
@@ -51,10 +52,13 @@ def tables(site: Site) -> Iterator[Finding]:
             address.open().to_pyarrow_dataset().head(1)
             read += 1
         except (DeltaError, OSError, ValueError) as error:
-            source = "gold" if table in GOLD else "silver"
             said = " ".join(str(error).split())[:300]
-            yield failed("tables", f"{table.name} cannot be read: {said}", f"lakehouse rebuild {source}")
+            yield failed("tables", f"{table.name} cannot be read: {said}", _rebuild(table))
     yield ok("tables", f"{read} can be read") if read else skipped("tables", "there are none yet")
+
+
+def _rebuild(table: Table) -> str:
+    return f"lakehouse rebuild {'gold' if table in GOLD else 'silver'}"
 
 
 def versions(site: Site, conn: Connection[Any]) -> Iterator[Finding]:
@@ -73,7 +77,7 @@ def versions(site: Site, conn: Connection[Any]) -> Iterator[Finding]:
             older.append(table.name)
             there = f"at version {version}" if version >= 0 else "not there"
             message = f"{table.name} is {there}, and version {known} is recorded: it was deleted or restored"
-            yield warning("versions", message, "the next merge derives it anew; at once: lakehouse rebuild silver")
+            yield warning("versions", message, f"the next merge derives it anew; at once: {_rebuild(table)}")
     if not older:
         yield ok("versions", f"{len(recorded)} are recorded, and the tables are there")
 

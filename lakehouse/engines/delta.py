@@ -172,7 +172,7 @@ def make_equal(
             log.warning("engines.commit_lost", table=table.name, version=version + 1, run_id=run_id)
     raise CommitLost(
         f"{table.name} at {address.url}: another writer committed in each of {ATTEMPTS} attempts of run {run_id}, "
-        "though its lock is held by this run; stop whatever writes there without the lock and run the merge again"
+        "though its lock is held by this run; stop whatever writes there without the lock, then: lakehouse jobs redrive"
     )
 
 

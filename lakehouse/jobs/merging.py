@@ -84,12 +84,18 @@ def publish(place: Lakeside) -> None:
         settle(conn)
 
 
-def rebuild(place: Lakeside, station: Station) -> None:
-    """Build one station anew from the one before it, where it lies; whoever reads keeps reading."""
+def rebuild(place: Lakeside, station: Station, *, accept_shrinkage: bool = False) -> None:
+    """
+    Build one station anew from the one before it, where it lies; whoever reads keeps reading.
+
+    With *accept_shrinkage* serving shows Gold also where that lost rows (`rebuild_serving`).
+    """
     builds: dict[Station, Callable[[str], Any]] = {
         "silver": place.rebuild_silver,
         "gold": lambda run_id: rebuild_gold(place.spark, place.dsn, place.lake, run_id=run_id),
-        "serving": lambda run_id: rebuild_serving(place.dsn, place.lake, run_id=run_id),
+        "serving": lambda run_id: rebuild_serving(
+            place.dsn, place.lake, run_id=run_id, accept_shrinkage=accept_shrinkage
+        ),
     }
     _step(place, f"rebuild {station}", builds[station])
     with connect(place.dsn, "lakehouse_app") as conn:

@@ -53,7 +53,7 @@ def run(settings: Settings) -> None:
     steps: dict[str, Step] = {
         "merge": lambda _: merging.merge(place),
         "publish": lambda _: merging.publish(place),
-        "rebuild": lambda arguments: merging.rebuild(place, arguments["station"]),
+        "rebuild": lambda arguments: merging.rebuild(place, **arguments),
         "care": lambda arguments: merging.care(place, arguments),
     }
     with ending_with_jvm(spark):

@@ -9,15 +9,20 @@ from psycopg import errors
 
 from lakehouse.market.errors import LakehouseError
 
+REBUILD_GOLD = "make it anew with: lakehouse rebuild gold"
+
 
 class PublishAborted(LakehouseError):
     """What was to be published failed a check; readers go on seeing what they saw."""
 
 
-def check_rows(what: str, was: int, expected: int, remedy: str) -> None:
+def check_rows(what: str, was: int, expected: int) -> None:
     """Raise PublishAborted unless as many rows are there as Gold has."""
     if was != expected:
-        raise PublishAborted(f"publish: {what} would hold {was:,} rows, expected {expected:,} as Gold has; {remedy}")
+        raise PublishAborted(
+            f"publish: {what} would hold {was:,} rows, expected {expected:,} as Gold has; "
+            "publish it whole with: lakehouse rebuild serving"
+        )
 
 
 def check_shrinkage(published: int, loaded: int, closed: int) -> None:
@@ -25,8 +30,8 @@ def check_shrinkage(published: int, loaded: int, closed: int) -> None:
     if loaded < published - closed:
         raise PublishAborted(
             f"publish: gold.fact_candle would shrink from {published:,} to {loaded:,} rows, but only {closed:,} "
-            "candles were closed since it was published; rebuild gold, or publish it as it is by "
-            "rebuild_serving(accept_shrinkage=True)"
+            "candles were closed since it was published; "
+            f"{REBUILD_GOLD}, or show it as it is with: lakehouse rebuild serving --accept-shrinkage"
         )
 
 
@@ -36,7 +41,7 @@ def constraints_named(what: str) -> Iterator[None]:
     try:
         yield
     except errors.NotNullViolation as error:
-        raise PublishAborted(f"publish: {what} has rows without {error.diag.column_name}; rebuild gold") from error
+        raise PublishAborted(f"publish: {what} has rows without {error.diag.column_name}; {REBUILD_GOLD}") from error
     except errors.UniqueViolation as error:
         detail = error.diag.message_detail or error.diag.message_primary
-        raise PublishAborted(f"publish: {what} has a key twice: {detail}; rebuild gold") from error
+        raise PublishAborted(f"publish: {what} has a key twice: {detail}; {REBUILD_GOLD}") from error

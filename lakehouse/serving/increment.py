@@ -9,7 +9,7 @@ import pyarrow as pa
 from psycopg import Connection, sql
 
 from lakehouse.market.candle import FACT_CANDLE
-from lakehouse.serving.checks import PublishAborted, check_rows, constraints_named
+from lakehouse.serving.checks import REBUILD_GOLD, PublishAborted, check_rows, constraints_named
 from lakehouse.serving.copy import copy_rows
 from lakehouse.serving.dimensions import equal, identifiers, upsert
 from lakehouse.serving.generations import fetch_one, partition
@@ -47,7 +47,7 @@ def stage_changes(conn: Connection[Any], rows: pa.Table) -> None:
         conn.execute(sql.SQL("ALTER TABLE _changes ADD PRIMARY KEY ({})").format(identifiers(FACT_CANDLE.key)))
     conn.execute("ANALYZE _changes")
     (staged,) = fetch_one(conn, "SELECT count(*) FROM _changes")
-    check_rows("the staging table", staged, len(rows), "run publish again")
+    check_rows("the staging table", staged, len(rows))
 
 
 def apply_changes(conn: Connection[Any], generation: int) -> Written:
@@ -104,7 +104,7 @@ def check_instruments(conn: Connection[Any]) -> None:
     if orphans:
         ids = ", ".join(str(row[0]) for row in orphans)
         raise PublishAborted(
-            f"publish: gold.fact_candle has candles of {ids}, unknown to gold.dim_instrument; build gold again"
+            f"publish: gold.fact_candle has candles of {ids}, unknown to gold.dim_instrument; {REBUILD_GOLD}"
         )
 
 

@@ -164,7 +164,7 @@ class _Run:
         for table in (DIM_INSTRUMENT, DIM_DATE):
             self.report.dimension_rows += publish_dimension(self.conn, table, read_dimension(self.lake, table))
         check_instruments(self.conn)
-        check_rows("gold.fact_candle", self.rows_shown(), self.source.count(), "publish it whole with: rebuild serving")
+        check_rows("gold.fact_candle", self.rows_shown(), self.source.count())
         if written.total or self.report.dimension_rows:
             self.report.kind = kind
             self.conn.execute(

@@ -47,7 +47,7 @@ class FactSource:
     def __init__(self, lake: Lake) -> None:
         address = lake.at(FACT_CANDLE)
         if not address.exists():
-            raise GoldMissing(f"there is no Gold at {address.url}: merge and build gold first")
+            raise GoldMissing(f"there is no Gold at {address.url}: make it with: lakehouse rebuild gold")
         self._delta = address.open()
         self.url = address.url
         self.version = self._delta.version()

@@ -121,7 +121,7 @@ def rebuild_silver(
         if not any(pending.everything(conn, table) for table in SILVER):
             raise LedgerEmpty(
                 "rebuild of Silver: the ledger (lake.bronze_object) knows no object, so every row would be dropped; "
-                "rebuild the ledger from Bronze first"
+                "read it first: lakehouse rebuild ledger"
             )
         pending.mark_without_table(conn, list(FAMILIES))
     _each_table(place, report, _rebuild_table)

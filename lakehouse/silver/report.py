@@ -77,5 +77,5 @@ def check_conservation(table: str, received: int, classes: Counter[str]) -> None
         parts = ", ".join(f"{classes[name]} {name}" for name in names)
         raise ConservationBroken(
             f"{table}: the ledger counted {received} rows in the new objects, {found} arrived ({parts}); nothing was "
-            "committed; compare the objects with lake.bronze_object.rows, or rebuild the ledger from Bronze"
+            "committed; compare the objects with lake.bronze_object.rows, or count them anew: lakehouse rebuild ledger"
         )

@@ -155,6 +155,16 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize(("table", "station"), [("silver.candles", "silver"), ("gold.fact_candle", "gold")])
+def test_a_table_is_made_anew_from_the_station_before_it(
+    site: Site, conn: Connection[Any], table: str, station: str
+) -> None:
+    """The remedy for one that was deleted makes that table: Silver from Bronze, Gold from Silver."""
+    conn.execute("INSERT INTO lake.progress (table_name, delta_version, run_id) VALUES (%s, 3, 'r')", (table,))
+    (finding,) = found(site, "versions")
+    assert finding.remedy == f"the next merge derives it anew; at once: lakehouse rebuild {station}"
+
+
 @pytest.mark.parametrize(("check", "statement", "level", "message"), BROKEN.values(), ids=BROKEN)
 def test_what_the_database_shows_is_named(
     site: Site, conn: Connection[Any], check: str, statement: str, level: str, message: str
