@@ -104,6 +104,7 @@ class SteadyConnector(PsycopgConnector):
     ) -> Result:
         was_away = False
         for wait_s in waits():
+            asked_at = time.monotonic()
             try:
                 if was_away and before_again:
                     await before_again()
@@ -112,7 +113,8 @@ class SteadyConnector(PsycopgConnector):
                 if not is_outage(error):
                     raise
                 was_away = True
-                self._endure(error)
+                if asked_at >= self._outage.ended_at:  # else others have seen its end since: it says nothing of now
+                    self._endure(error)
             else:
                 if was_away:
                     self._outage.end()
