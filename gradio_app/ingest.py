@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 
+from functions import context
 from gradio_app import jobs_table
 from gradio_app.callbacks import require
 from gradio_app.market import mounted
@@ -80,6 +81,7 @@ class IngestDesk:
             job_id = queue.submit_ingest(conn, wanted, user.name)
             detail = {**wanted.model_dump(mode="json", by_alias=True), "job_id": job_id}
             audit.record(conn, user, "ingest", " ".join(secids)[:200], detail, "queued", address_of(request))
+        context.wake()
         return (jobs_table.message(f"Job {job_id} is queued."), *self._all(job_id))
 
     def refresh(self, job_id: int | None, request: gr.Request) -> tuple[Any, ...]:
@@ -105,6 +107,7 @@ class IngestDesk:
             except BadInput as error:
                 audit.record(conn, user, "cancel", f"job {job_id}", {}, "refused", address_of(request))
                 return jobs_table.message(str(error), is_error=True), *self._all(job_id)
+        context.wake()
         return jobs_table.message(f"Job {job_id} is {state}."), *self._all(job_id)
 
     def retry(self, job_id: int | None, request: gr.Request) -> tuple[Any, ...]:
@@ -115,6 +118,7 @@ class IngestDesk:
         with self.pool.connection() as conn, conn.transaction():
             again = retrying.retry_failed(conn, job_id)
             audit.record(conn, user, "retry", f"job {job_id}", {}, "queued" if again else "done", address_of(request))
+        context.wake()
         said = "goes on with what had failed." if again else "has nothing that failed."
         return jobs_table.message(f"Job {job_id} {said}"), *self._all(job_id)
 

@@ -79,8 +79,7 @@ def ingest(
         with conn.transaction():
             job_id = queue.submit_ingest(conn, request, user.name)
             audit.record(conn, user, "ingest", " ".join(secids)[:200] or "all held", {"job_id": job_id}, "queued", "")
-        if (wakes := Wakes.of(load_settings())) is not None:
-            wakes.send(conn)
+        _wake(conn)
         click.echo(f"job {job_id} is queued", err=True)
         if wait:
             found = _until_over(conn, job_id)
@@ -122,9 +121,11 @@ def show(data: Path | None, job_id: int) -> None:
 @click.pass_obj
 def cancel(data: Path | None, job_id: int) -> None:
     """Stop a job at the next page of what it reads."""
-    with connected(data) as conn, conn.transaction():
-        state = queue.cancel(conn, job_id)
-        audit.record(conn, operator(), "cancel", f"job {job_id}", {}, state, "")
+    with connected(data) as conn:
+        with conn.transaction():
+            state = queue.cancel(conn, job_id)
+            audit.record(conn, operator(), "cancel", f"job {job_id}", {}, state, "")
+        _wake(conn)
     click.echo(f"job {job_id} is {state}")
 
 
@@ -136,9 +137,11 @@ def retry(data: Path | None, job_id: int | None, failed: bool) -> None:
     """Queue again exactly what failed of a job: windows, and tickers that could not be planned."""
     if job_id is None and not failed:
         raise click.UsageError("say which job, or --failed for all")
-    with connected(data) as conn, conn.transaction():
-        retried = retrying.retry_failed(conn, job_id)
-        audit.record(conn, operator(), "retry", f"jobs {retried}", {}, "queued", "")
+    with connected(data) as conn:
+        with conn.transaction():
+            retried = retrying.retry_failed(conn, job_id)
+            audit.record(conn, operator(), "retry", f"jobs {retried}", {}, "queued", "")
+        _wake(conn)
     click.echo(f"queued again: {', '.join(map(str, retried)) or 'nothing, as nothing had failed'}")
 
 
@@ -164,10 +167,18 @@ def redrive(data: Path | None, dry_run: bool) -> None:
 @click.pass_obj
 def resume(data: Path | None) -> None:
     """Ask an exchange again at once that did not answer, instead of when its pause is over."""
-    with connected(data) as conn, conn.transaction():
-        was_paused = pausing.resume(conn)
-        audit.record(conn, operator(), "resume", "exchange", {}, "resumed" if was_paused else "nothing paused", "")
+    with connected(data) as conn:
+        with conn.transaction():
+            was_paused = pausing.resume(conn)
+            audit.record(conn, operator(), "resume", "exchange", {}, "resumed" if was_paused else "nothing paused", "")
+        _wake(conn)
     click.echo("the exchange is asked again" if was_paused else "nothing was paused: the exchange answers")
+
+
+def _wake(conn: Connection[Any]) -> None:
+    """Wake functions, where there are any, for what was queued, after its commit."""
+    if (wakes := Wakes.of(load_settings())) is not None:
+        wakes.send(conn)
 
 
 def _job(conn: Connection[Any], job_id: int) -> queue.Job:

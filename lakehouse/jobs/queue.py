@@ -58,12 +58,16 @@ def enqueue(
 
 
 def hasten(conn: Connection[Any], job_id: int | None = None) -> None:
-    """Make the steps that ask the exchange due now that were put off, of one job or of all."""
+    """Make the steps that ask the exchange due now that were put off, of one job or of all; a wake sent is too late."""
     conn.execute(
         """
-        UPDATE procrastinate_jobs SET scheduled_at = now()
-        WHERE status = 'todo' AND scheduled_at > now() AND task_name IN ('ingest', 'fetch')
-            AND (%(job_id)s::bigint IS NULL OR (args ->> 'job_id')::bigint = %(job_id)s)
+        WITH hastened AS (
+            UPDATE procrastinate_jobs SET scheduled_at = now()
+            WHERE status = 'todo' AND scheduled_at > now() AND task_name IN ('ingest', 'fetch')
+                AND (%(job_id)s::bigint IS NULL OR (args ->> 'job_id')::bigint = %(job_id)s)
+            RETURNING id
+        )
+        DELETE FROM lake.wake w USING hastened h WHERE w.message_id = h.id
         """,
         {"job_id": job_id},
     )

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import gradio as gr
 import pytest
+from click.testing import CliRunner
 from psycopg import Connection
+from starlette.requests import Request
 
+from functions import context
+from gradio_app.ingest import IngestDesk
 from infra.localstack.server import LocalStackServer
+from lakehouse.access.sessions import mint
+from lakehouse.access.users import create_user
+from lakehouse.cli import lakehouse
 from lakehouse.database.connection import connect
 from lakehouse.jobs import queue, redriving
 from lakehouse.jobs.queue import IngestRequest
@@ -117,6 +126,74 @@ def test_what_sqs_gave_up_is_taken_back(conn: Connection[Any], wakes: Wakes, que
     assert (found.taken_from_sqs, found.woken_again, wakes.count_dead()) == (2, 1, 0)
     assert [message["job_id"] for message in queues.receive("ingest")] == [waits]
     assert str(found).endswith("2 taken from SQS's dead-letter queues, 1 of them woken again")
+
+
+@pytest.fixture
+def settings(dsn: str, wakes: Wakes, queues: Queues, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let pages and commands find the database and the queues."""
+    for name, value in {"DATABASE_URL": dsn, "QUEUE_PREFIX": queues.prefix, "SQS_ENDPOINT": wakes._endpoint}.items():
+        monkeypatch.setenv(f"LAKEHOUSE_{name}", str(value))
+    for cached in (context.settings, context.pool, context.wakes):
+        cached.cache_clear()
+    yield
+    context.pool().close()
+    for cached in (context.settings, context.pool, context.wakes):
+        cached.cache_clear()
+
+
+def give_up(conn: Connection[Any]) -> None:
+    """Let the one job there is have failed before it was planned."""
+    conn.execute("DELETE FROM procrastinate_jobs")
+    conn.execute("UPDATE lake.job SET state = 'failed', error = 'it failed'")
+
+
+def put_off(conn: Connection[Any], wakes: Wakes) -> None:
+    """Let what waits be put off, and woken for with that delay."""
+    conn.execute("UPDATE procrastinate_jobs SET scheduled_at = now() + interval '10 minutes'")
+    conn.execute("UPDATE lake.breaker SET since = now(), until = now() + interval '10 minutes', reason = '503'")
+    wakes.send(conn)
+
+
+def test_who_queues_on_the_page_wakes_for_it(
+    conn: Connection[Any], wakes: Wakes, queues: Queues, settings: None
+) -> None:
+    """A job that is queued, one that is cancelled while it is put off, and one that is retried."""
+    token = mint(conn, create_user(conn, "anna", "correct horse battery", "admin"), dt.timedelta(minutes=5))
+    headers = [(b"cookie", b"lakehouse_session=" + token.encode())]
+    asking = gr.Request(Request({"type": "http", "headers": headers, "client": ("203.0.113.9", 1)}))
+    desk = IngestDesk(context.pool())
+    desk.submit("SBER", ["1d"], None, None, False, asking)
+    woken = [{"message_id": 1, "job_id": 1}]
+    assert queues.receive("ingest") == woken
+    put_off(conn, wakes)
+    desk.cancel(1, asking)
+    assert queues.receive("ingest") == woken
+    give_up(conn)
+    desk.retry(1, asking)
+    assert queues.receive("ingest") == [{"message_id": 2, "job_id": 1}]
+
+
+def test_who_queues_by_a_command_wakes_for_it(
+    conn: Connection[Any], wakes: Wakes, queues: Queues, settings: None
+) -> None:
+    """Ingest, resume and cancel of what is put off, retry and redrive."""
+
+    def woken_by(command: str) -> list[dict[str, Any]]:
+        done = CliRunner().invoke(lakehouse, command.split(), catch_exceptions=False)
+        assert done.exit_code == 0
+        return queues.receive("ingest")
+
+    woken = [{"message_id": 1, "job_id": 1}]
+    assert woken_by("ingest SBER --no-wait") == woken
+    put_off(conn, wakes)
+    assert woken_by("jobs resume") == woken
+    put_off(conn, wakes)
+    assert woken_by("jobs cancel 1") == woken
+    give_up(conn)
+    assert woken_by("jobs retry 1") == [{"message_id": 2, "job_id": 1}]
+    conn.execute("UPDATE procrastinate_jobs SET status = 'failed'")
+    conn.execute("UPDATE lake.job SET state = 'failed', error = 'it failed'")
+    assert woken_by("jobs redrive") == [{"message_id": 3, "job_id": 1}]
 
 
 def test_without_sqs_nothing_is_lost(conn: Connection[Any], wakes: Wakes, queues: Queues) -> None:
