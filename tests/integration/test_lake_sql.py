@@ -114,8 +114,8 @@ def test_show_tables_lists_what_is_there(lake: Path) -> None:
 
 
 def test_explain_takes_a_query(lake: Path) -> None:
-    """EXPLAIN shows a plan, with and without running it."""
-    for explain in ("EXPLAIN", "explain analyze"):
+    """EXPLAIN shows a plan, with and without running it; comments may stand behind it."""
+    for explain in ("EXPLAIN", "explain analyze", "\n EXPLAIN /* why */ -- explain\n"):
         assert ask(lake, " ".join((explain, "FROM candles")))
 
 
