@@ -80,10 +80,40 @@ CATALOGS = [
     HostileSql("text as code", "EXECUTE x", f"^EXECUTE is refused: {TAKEN}"),
     HostileSql("address", "SELECT * FROM arrow_scan(1, 2, 3)", _function("arrow_scan")),
 ]
+# What is cut off to be checked must not be cut out of a comment: another text would run than the one that was checked
+NOT_FIRST = "^what comes before EXPLAIN is not checked: begin with EXPLAIN, and write comments behind it$"
+EXPLAINS = [
+    HostileSql(
+        "explain",
+        "-- explain \nEXPLAIN ANALYZE WITH a AS (SELECT * FROM duckdb_settings())\nSELECT 1 FROM a",
+        NOT_FIRST,
+    ),
+    HostileSql(
+        "explain", "-- explain \nEXPLAIN ANALYZE WITH a AS (FROM query('SELECT 42'))\nSELECT * FROM a", NOT_FIRST
+    ),
+    HostileSql("explain", "-- explain \nEXPLAIN ANALYZE CREATE TABLE silver.x AS\nSELECT 1 AS a", NOT_FIRST),
+    HostileSql("explain", "-- explain \nEXPLAIN ANALYZE WITH a AS (SELECT sleep_ms(9))\nSELECT * FROM a", NOT_FIRST),
+    HostileSql(
+        "explain", "/* explain */ EXPLAIN WITH a AS (SELECT current_setting('threads'))\nSELECT * FROM a", NOT_FIRST
+    ),
+    HostileSql(
+        "explain", "EXPLAIN -- explain \n ANALYZE CREATE TABLE silver.x AS\nSELECT 1", "^what cannot be checked"
+    ),
+    HostileSql("explain", "EXPLAIN /* explain */ SELECT * FROM duckdb_settings()", _function("duckdb_settings")),
+    HostileSql("explain", "EXPLAIN ANALYZE--explain \nFROM query('SELECT 1')", _function("query")),
+    HostileSql("explain", "explain analyze(SELECT sleep_ms(9))", "^the function sleep_ms is refused"),
+]
 HUGE = [
     HostileSql("huge", "SELECT range(1000000000)", MEMORY, 422),
     HostileSql("huge", "SELECT list(range::VARCHAR || repeat('x', 99)) FROM range(100000000)", MEMORY, 422),
-    HostileSql("huge", "SELECT repeat('x', 1000000) FROM range(1000)", "^the answer is larger than 64 MiB: ", 422),
+    HostileSql("huge", "SELECT repeat('x', 100000) FROM range(1000)", "^the answer is larger than 64 MiB: ", 422),
+    HostileSql("huge", "SELECT repeat(chr(1), 60000000)", "^the answer is larger than 64 MiB: ", 422),  # as JSON has it
+    HostileSql(
+        "huge",
+        "SELECT list_transform(range(5000), lambda x: true) FROM range(50000)",
+        "^the answer is larger than 6",
+        422,
+    ),
     HostileSql("huge", "SELECT '" + "x" * 100_000 + "'", "^the statement has 100,009 characters; 100,000 are taken$"),
     HostileSql("huge", "SELECT '" + "x" * (1 << 20) + "'", "^the body is larger than 1 MiB$", 413),
     HostileSql(
@@ -114,4 +144,4 @@ UNICODE = [
     HostileSql("unicode", "SELECT 'a\0b'", r"^the statement holds the character U\+0000$"),
 ]
 
-STATEMENTS = [*FILES, *NETWORK, *SETTINGS, *CATALOGS, *HUGE, *ENDLESS, *UNICODE]
+STATEMENTS = [*FILES, *NETWORK, *SETTINGS, *CATALOGS, *EXPLAINS, *HUGE, *ENDLESS, *UNICODE]

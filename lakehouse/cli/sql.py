@@ -59,7 +59,7 @@ def _print_json(names: list[str], rows: pa.Table) -> None:
 
 
 def _print_csv(names: list[str], rows: pa.Table) -> None:
-    click.echo(csv_text(rows), nl=False)
+    click.echo("".join(csv_text(rows)), nl=False)
 
 
 def _print_table(names: list[str], rows: pa.Table) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.serving.lake_sql.process import Answer, Statement
 
-AT_ONCE = 4  # of 1 GiB and two threads each
+AT_ONCE = 4  # of 2 GiB and two threads each, at most
 PER_USER = 2
 
 

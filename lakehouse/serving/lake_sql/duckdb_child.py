@@ -23,13 +23,15 @@ from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 from lakehouse.serving.lake_sql.answering import Found, serve
 from lakehouse.serving.lake_sql.duckdb_statement import engine_message, tables_named
-from lakehouse.serving.lake_sql.process import ANSWER_BYTES, SqlRefused
+from lakehouse.serving.lake_sql.process import ANSWER_BYTES, SqlFailed, SqlRefused, too_large
 from lakehouse.serving.lake_sql.tables import LakeEmpty, no_data, open_tables
 from lakehouse.serving.lake_sql.views import VIEWS
 from lakehouse.silver.lake import Lake
 
 MEMORY = "1GiB"
-_ADDRESS_SPACE = 8 << 30  # Arrow's and DuckDB's allocators reserve far more than they use
+_TOO_MUCH = f"the statement needs more than {MEMORY} of memory: narrow it with WHERE or LIMIT"
+_DATA_BYTES = 2 << 30  # beside the answer: 1.6 GiB were taken, MEMORY used up; what is reserved only does not count
+_THREADS = 2
 _ROWS_AT_A_TIME = 2048
 
 
@@ -48,7 +50,8 @@ def main() -> None:
 
 
 def _answered(request: Mapping[str, Any]) -> Found:
-    _limit(request["timeout_s"])
+    _limit(request["timeout_s"], _DATA_BYTES + 4 * request["answer_bytes"])
+    pa.set_cpu_count(_THREADS)
     return answer(
         request["statement"], Lake(**request["lake"]), request["at"], request["row_limit"], request["answer_bytes"]
     )
@@ -70,13 +73,15 @@ def answer(text: str, lake: Lake, at: str | None, row_limit: int, answer_bytes: 
             raise LakeEmpty(no_data(lake, opened)) from error
         raise SqlRefused(engine_message(error, text)) from error
     except duckdb.OutOfMemoryException as error:
-        raise LakehouseError(
-            f"the statement needs more than {MEMORY} of memory: narrow it with WHERE or LIMIT"
-        ) from error
+        raise LakehouseError(_TOO_MUCH) from error
     except duckdb.Error as error:
         if "the stream registered as" in str(error):
             raise LakehouseError(_unreadable(at)) from error
         raise SqlRefused(engine_message(error, text)) from error
+    except OSError as error:  # as Arrow's reader hands on what DuckDB throws
+        if "Out of Memory" in str(error):
+            raise LakehouseError(_TOO_MUCH) from error
+        raise
 
 
 def _unreadable(at: str | None) -> str:
@@ -87,7 +92,7 @@ def _unreadable(at: str | None) -> str:
 
 def _engine() -> duckdb.DuckDBPyConnection:
     settings: dict[str, str | bool | int | float | list[str]] = {
-        "threads": 2,
+        "threads": _THREADS,
         "memory_limit": MEMORY,
         "temp_directory": "",
         "autoinstall_known_extensions": False,
@@ -122,23 +127,23 @@ def _fetch(result: duckdb.DuckDBPyConnection, row_limit: int, answer_bytes: int)
         rows += len(batch)
         size += batch.nbytes
         if size > answer_bytes:
-            raise LakehouseError(f"the answer is larger than {answer_bytes >> 20} MiB: narrow it with WHERE or LIMIT")
+            raise SqlFailed(too_large(answer_bytes))
         if rows > row_limit:
             break
     return Found(pa.Table.from_batches(batches, reader.schema).slice(0, row_limit), rows > row_limit)
 
 
-def _limit(timeout_s: float) -> None:
+def _limit(timeout_s: float, data_bytes: int) -> None:
     """Limit memory, CPU time and files as far as the system knows how; the parent's clock ends what is left."""
     cpu_s = int(timeout_s * 2) + 10
     limits = {
-        resource.RLIMIT_AS: _ADDRESS_SPACE,
+        resource.RLIMIT_DATA: data_bytes,
         resource.RLIMIT_CPU: cpu_s,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
     }
     for name, most in limits.items():
-        with contextlib.suppress(ValueError, OSError):  # macOS refuses RLIMIT_AS
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses some
             resource.setrlimit(name, (most, most))
 
 

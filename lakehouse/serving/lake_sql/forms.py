@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
-import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -22,32 +21,43 @@ _TYPES = {
     "date32[day]": "date",
     "timestamp[us, tz=UTC]": "timestamp",
 }
+_ROWS_AT_A_TIME = 1000  # as Python values they take many times the memory
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def json_document(rows: pa.Table, reached: str, seconds: float) -> str:
-    """Return ``{"columns": [{"name", "type"}], "rows": [[...]], "reached", "seconds"}``."""
+def json_document(rows: pa.Table, reached: str, seconds: float) -> Iterator[str]:
+    """Yield ``{"columns": [{"name", "type"}], "rows": [[...]], "reached", "seconds"}`` row by row."""
     types = [_TYPES.get(str(type_), str(type_)) for type_ in rows.schema.types]
     columns = [{"name": name, "type": type_} for name, type_ in zip(unique(rows.column_names), types, strict=True)]
-    values = [[plain(value) for value in row] for row in tuples(rows)]
-    document = {"columns": columns, "rows": values, "reached": reached or None, "seconds": seconds}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    yield f'{{"columns":{_json(columns)},"rows":['
+    for number, row in enumerate(tuples(rows)):
+        yield ("," if number else "") + _json([plain(value) for value in row])
+    yield f'],"reached":{_json(reached or None)},"seconds":{_json(seconds)}}}'
 
 
-def csv_text(rows: pa.Table) -> str:
-    """Return CSV with a head; NULL is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(unique(rows.column_names))
-    writer.writerows([plain(value) for value in row] for row in tuples(rows))
-    return text.getvalue()
+def csv_text(rows: pa.Table) -> Iterator[str]:
+    """Yield CSV with a head, line by line; NULL is empty."""
+    writer = csv.writer(_Line(), lineterminator="\n")
+    yield writer.writerow(unique(rows.column_names))
+    for row in tuples(rows):
+        yield writer.writerow([plain(value) for value in row])
 
 
-def tuples(rows: pa.Table) -> Sequence[tuple[Any, ...]]:
-    """Return the rows as Python values; raise SqlFailed for one that Python has no word for."""
-    try:
-        return list(zip(*(column.to_pylist() for column in rows.columns), strict=True))
-    except (ValueError, OverflowError, pa.ArrowException) as error:
-        raise SqlFailed(f"the answer holds a value that cannot be shown ({error}): CAST it to VARCHAR") from error
+class _Line:
+    """A file to csv.writer, whose writerow returns what `write` returns."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def tuples(rows: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows as Python values; raise SqlFailed for one that Python has no word for."""
+    for batch in rows.to_batches(_ROWS_AT_A_TIME):
+        try:
+            columns = [column.to_pylist() for column in batch.columns]
+        except (ValueError, OverflowError, pa.ArrowException) as error:
+            raise SqlFailed(f"the answer holds a value that cannot be shown ({error}): CAST it to VARCHAR") from error
+        yield from zip(*columns, strict=True)
 
 
 def plain(value: Any) -> Any:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -28,6 +30,9 @@ _PASSED_ON = (
     "HOME", "JAVA_HOME", "LAKEHOUSE_CACHE_DIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "SSL_CERT_DIR",
     "SSL_CERT_FILE", "TMPDIR", "TZ", "XDG_CACHE_HOME",
 )  # fmt: skip
+_ARROW = {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # others reserve a GiB at their start, which counts as data
+_READ_BYTES = 1 << 16
+_SAID_BYTES = 1 << 12
 
 
 class SqlRefused(BadInput):
@@ -42,6 +47,11 @@ class SqlStopped(LakehouseError):
     """A statement that was stopped by who asked it."""
 
 
+def too_large(answer_bytes: int) -> str:
+    """Return what is said of an answer beyond its limit."""
+    return f"the answer is larger than {answer_bytes >> 20} MiB: narrow it with WHERE or LIMIT"
+
+
 @dataclass(frozen=True)
 class Question:
     """
@@ -52,7 +62,7 @@ class Question:
         row_limit: Most rows returned.
         timeout_s: Seconds after which the process is killed.
         form: Of the answer: an Arrow stream, or the text of `forms`.
-        answer_bytes: Most bytes of rows, as Arrow holds them.
+        answer_bytes: Most bytes of rows as Arrow holds them, and of their text.
     """
 
     statement: str
@@ -107,18 +117,17 @@ class Statement:
             SqlFailed: if it took too long or too much memory, or what it names does not exist yet.
             SqlStopped: if `stop` was called, from another thread.
         """
-        head, _, body = self._answer().partition(b"\n")
-        said = json.loads(head)
-        if "error" in said:
-            raise (SqlRefused if said["kind"] == "refused" else SqlFailed)(said["error"])
-        return Answer(body, said["rows"], said["reached"], said["seconds"])
+        head, body = self._answer()
+        if "error" in head:
+            raise (SqlRefused if head["kind"] == "refused" else SqlFailed)(head["error"])
+        return Answer(body, head["rows"], head["reached"], head["seconds"])
 
     def stop(self) -> None:
         """End the process, whatever it does."""
         self._is_stopped = True
         self._kill()
 
-    def _answer(self) -> bytes:
+    def _answer(self) -> tuple[dict[str, Any], bytes]:
         process = self._process = self._start()
         lifeline, process.stdin = process.stdin, None  # stays open while we live: the child ends with it
         try:
@@ -128,11 +137,7 @@ class Statement:
                     lifeline.flush()
             if self._is_stopped:
                 self._kill()
-            answer, said = process.communicate(timeout=self.question.timeout_s)
-        except subprocess.TimeoutExpired:
-            raise SqlFailed(
-                f"the statement took longer than {self.question.timeout_s:g} s and was stopped: narrow it with WHERE"
-            ) from None
+            answer, said = self._read(process)
         finally:
             self._kill()
             process.communicate()
@@ -141,9 +146,39 @@ class Statement:
         if self._is_stopped:
             raise SqlStopped("the statement was stopped")
         # One that has answered may still abort: the threads of deltalake and Arrow do not always survive the exit
-        if not _is_whole(answer):
+        head, separator, body = answer.partition(b"\n")
+        told = json.loads(head) if separator else {}
+        if not separator or told.get("bytes", 0) != len(body):
             raise SqlFailed(_how_it_ended(process.returncode, said))
-        return answer
+        return told, body
+
+    def _read(self, process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+        """Return the answer and the end of what else was said; no process makes us hold more than it may answer."""
+        until = time.monotonic() + self.question.timeout_s
+        answer, said, size = [], b"", 0
+        with selectors.DefaultSelector() as pipes:
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipes.register(pipe, selectors.EVENT_READ)
+            while pipes.get_map():
+                ready = pipes.select(max(until - time.monotonic(), 0))
+                if not ready:
+                    raise SqlFailed(
+                        f"the statement took longer than {self.question.timeout_s:g} s and was stopped: narrow it"
+                        " with WHERE"
+                    )
+                for key, _ in ready:
+                    part = os.read(key.fd, _READ_BYTES)
+                    if not part:
+                        pipes.unregister(key.fileobj)
+                    elif key.fileobj is process.stderr:
+                        said = (said + part)[-_SAID_BYTES:]
+                    else:
+                        answer.append(part)
+                        size += len(part)
+                if size > 2 * self.question.answer_bytes:  # Arrow's own form adds to its rows
+                    raise SqlFailed(too_large(self.question.answer_bytes))
+        return b"".join(answer), said
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -151,7 +186,7 @@ class Statement:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _ARROW,
             start_new_session=True,
         )
 
@@ -160,11 +195,6 @@ class Statement:
         if process is not None and process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # what it started as well: Spark's JVM
-
-
-def _is_whole(answer: bytes) -> bool:
-    head, separator, body = answer.partition(b"\n")
-    return bool(separator) and json.loads(head).get("bytes", 0) == len(body)
 
 
 def _how_it_ended(code: int, said: bytes) -> str:

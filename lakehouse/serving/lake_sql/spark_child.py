@@ -20,7 +20,7 @@ from lakehouse.engines.spark import reach_s3, start_spark
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 from lakehouse.serving.lake_sql.answering import Found, serve
-from lakehouse.serving.lake_sql.process import ANSWER_BYTES, SqlRefused
+from lakehouse.serving.lake_sql.process import ANSWER_BYTES, SqlFailed, SqlRefused, too_large
 from lakehouse.serving.lake_sql.spark_statement import lock_down, spark_message, tables_named
 from lakehouse.serving.lake_sql.tables import LakeEmpty, no_data, open_tables
 from lakehouse.serving.lake_sql.views import VIEWS, View
@@ -92,7 +92,7 @@ def _create_view(spark: SparkSession, session: SparkSession, view: View, of_vers
 def _fetch(found: DataFrame, row_limit: int, answer_bytes: int) -> Found:
     rows = found.limit(row_limit + 1).toArrow()
     if rows.nbytes > answer_bytes:
-        raise LakehouseError(f"the answer is larger than {answer_bytes >> 20} MiB: narrow it with WHERE or LIMIT")
+        raise SqlFailed(too_large(answer_bytes))
     return Found(rows.slice(0, row_limit), len(rows) > row_limit)
 
 
