@@ -75,9 +75,13 @@ class Call:
         return address_of(self.request)
 
     def audit(self, target: str, detail: Mapping[str, Any], outcome: str) -> None:
-        """Put the operation's action on the audit record."""
+        """Put the operation's action on the audit record; of what was ``refused`` only so many an hour."""
+        action, address = self.operation.action, self.address
         with nullcontext(self.connection) if self.connection else context.api_pool().connection() as conn:
-            audit.record(conn, self.asker, self.operation.action, target, detail, outcome, self.address)
+            if outcome == "refused":
+                audit.record_refused(conn, self.asker, action, address, target, detail)
+            else:
+                audit.record(conn, self.asker, action, target, detail, outcome, address)
 
 
 Handler = Callable[[Call], object]

@@ -123,7 +123,7 @@ def desk() -> SqlDesk:
         429: "too many statements of the user run",
         501: "this deployment has no SQL engine",
     },
-    answer_bytes=2 * ANSWER_BYTES,
+    answer_bytes=ANSWER_BYTES,
     holds_connection=False,
 )
 def run_statement(call: Call) -> Response:
@@ -143,7 +143,8 @@ def run_statement(call: Call) -> Response:
         raise
     finally:
         with context.api_pool().connection() as conn:
-            replace(call, connection=conn).audit(asked.id, detail, outcome)
+            if outcome != "full":  # nothing was looked at, and asking so costs nothing: rows are kept for ever
+                replace(call, connection=conn).audit(asked.id, detail, outcome)
             counters.add(conn, {("sql_statements", outcome): 1})
     return _answered(found, call.parameters.format)
 
@@ -162,6 +163,7 @@ def stop_statement(call: Call) -> object:
     name = call.path["statement_id"]
     if not desk().stop(call.user.name, name):
         raise NotFound(f"no statement of {call.user.name} with the id {name[:_ID_CHARACTERS]} runs")
+    call.audit(name, {}, "done")
     return {"id": name, "state": "stopped"}
 
 
@@ -181,7 +183,7 @@ def read_schema(call: Call) -> object:
     return {"tables": tables}
 
 
-_OUTCOME: dict[type[LakehouseError], str] = {TooManyStatements: "refused", SqlStopped: "stopped"}
+_OUTCOME: dict[type[LakehouseError], str] = {TooManyStatements: "full", SqlStopped: "stopped"}
 
 
 def _question(asked: SqlRequest, form: Literal["json", "csv"]) -> Question:
@@ -201,4 +203,4 @@ def _answered(found: Answer, form: str) -> Response:
         headers |= {"Content-Type": _CSV.content_type, "Content-Disposition": 'attachment; filename="sql.csv"'}
     else:
         headers["Content-Type"] = "application/json"
-    return Response(found.body.decode(), headers=headers)
+    return Response(found.body, headers=headers)

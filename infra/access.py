@@ -43,11 +43,11 @@ each role is written by hand in `tests/access_matrix.txt`, and a test asks it al
   *everybody* needs no login.
 - The server checks each request in the role of that moment: a role that was taken away, a session or a token that was
   revoked count at once.
-- What is refused has changed nothing. Where an action is named, it is on the audit record when it was done, and when it
-  was refused.
+- What is refused has changed nothing. Where an operation names an action, it is on the audit record when it was done,
+  and when it was refused (of each action 30 times an hour of a user); a page's callback when it was refused.
 - API tokens (`Authorization: Bearer lh_...`) have a role of their own, at most their owner's. One that may only read is
-  refused where the method is not `GET`. Tokens open no pages, and *no token* is let near passwords, users and tokens:
-  one that leaked must not make itself more.
+  refused where the method is not `GET`. Tokens open no pages, and do nothing where *no token* stands: they neither make
+  nor end tokens and sessions, set no password and change no user. One that leaked must not make itself more.
 """
 
 _COMMANDS = """\

@@ -64,7 +64,14 @@ def record(
     )
 
 
-def record_refused(conn: Connection[Any], user: User | None, action: str, address: str) -> None:
+def record_refused(
+    conn: Connection[Any],
+    user: User | None,
+    action: str,
+    address: str,
+    target: str = "",
+    detail: Mapping[str, Any] | None = None,
+) -> None:
     """
     Write down that an action was refused to who asked, unless it was `MAX_REFUSED` times within the hour.
 
@@ -73,7 +80,7 @@ def record_refused(conn: Connection[Any], user: User | None, action: str, addres
     conn.execute(
         """
         INSERT INTO lake.audit (user_name, via, action, target, detail, outcome, address)
-        SELECT %(user)s, %(via)s, %(action)s, '', '{}', 'refused', %(address)s
+        SELECT %(user)s, %(via)s, %(action)s, %(target)s, %(detail)s, 'refused', %(address)s
         WHERE %(most)s > (
             SELECT count(*) FROM lake.audit
             WHERE action = %(action)s AND user_name = %(user)s AND outcome = 'refused'
@@ -83,6 +90,8 @@ def record_refused(conn: Connection[Any], user: User | None, action: str, addres
             "user": user.name if user else "",
             "via": user.via if user else "",
             "action": action,
+            "target": target,
+            "detail": Jsonb(dict(detail or {})),
             "address": address,
             "most": MAX_REFUSED,
         },

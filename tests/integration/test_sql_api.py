@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
+from lakehouse.access.audit import MAX_REFUSED
 from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.market.candle import CANDLES, DIM_DATE
 from lakehouse.serving.lake_sql.desk import AT_ONCE, PER_USER
@@ -203,7 +204,23 @@ def test_a_statement_is_stopped_by_its_owner_only(api: Api) -> None:
         assert post(api, "/v1/sql/mine-1/stop", {}).document == {"id": "mine-1", "state": "stopped"}
         said = running.result(timeout=30)
     assert (said.status, said.document["code"]) == (409, "stopped")
+    recorded = "SELECT action, outcome FROM lake.audit WHERE target = 'mine-1' AND user_name = 'analyst'"
+    assert set(api.conn.execute(recorded)) == {("sql", "refused"), ("sql", "stopped"), ("sql stop", "done")}
     assert post(api, "/v1/sql/mine-1/stop", {}).status == 404
+
+
+def test_memory_that_runs_out_is_a_statement_s_end(api: Api) -> None:
+    """Its process can hold 2 GiB and its answer, and the kernel takes it before the platform."""
+    with ThreadPoolExecutor() as threads:
+        running = threads.submit(ask, api, ENDLESS, id="first-to-go")
+        wait_until_run(api, 1)
+        time.sleep(1)  # until it reads what it was asked
+        (process,) = psutil.Process(api.process_id).children()
+        limits = process.rlimit(psutil.RLIMIT_DATA)
+        score = Path(f"/proc/{process.pid}/oom_score_adj").read_text()
+        post(api, "/v1/sql/first-to-go/stop", {})
+        running.result(timeout=30)
+    assert (limits, score) == ((9 << 28, 9 << 28), "1000\n")
 
 
 def test_a_full_house_is_said_at_once(api: Api) -> None:
@@ -221,6 +238,22 @@ def test_a_full_house_is_said_at_once(api: Api) -> None:
     assert own.document["detail"] == (
         f"{PER_USER} statements of analyst run already, which is the most: stop one, or wait for one to end"
     )
+
+
+def test_refused_statements_do_not_fill_the_record(api: Api) -> None:
+    """Rows are never taken away: of what is refused a user gets so many an hour, and none where there is no room."""
+    counted = "SELECT count(*) FROM lake.audit WHERE user_name = 'admin' AND action = 'sql' AND outcome = 'refused'"
+    with ThreadPoolExecutor() as threads:
+        running = [threads.submit(ask, api, ENDLESS, "admin", id=f"own-{number}") for number in range(PER_USER)]
+        wait_until_run(api, PER_USER)
+        assert {ask(api, "SELECT 1", "admin", id="own-0").status for _ in range(MAX_REFUSED + 9)} == {400}
+        assert api.conn.execute(counted).fetchone() == (MAX_REFUSED,)
+        before = audited(api)
+        assert {ask(api, "SELECT 1", "admin").status for _ in range(5)} == {429}
+        assert audited(api) == before
+        for number in range(PER_USER):
+            post(api, f"/v1/sql/own-{number}/stop", {}, "admin")
+        assert {future.result(timeout=30).status for future in running} == {409}
 
 
 @pytest.fixture(scope="module")
