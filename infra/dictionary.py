@@ -39,7 +39,10 @@ Made from `lakehouse/market/candle.py` by `python -m infra.dictionary`; `make ch
 - **Versions.** A table with `known_from` and `known_till` has a row for every version; the current ones have no
   `known_till`. In `lakehouse sql` the bare name is the current rows, without that column, and the name with `_versions`
   is all of them. A change of the columns called *values* opens a version; the others are those of its last reading.
-- The instrument's currency is RUB for nearly all; `dim_instrument.currency` says which. Index prices are points.
+- **Prices** are as the exchange quotes them: of shares and funds money, of bonds percent of the face value without
+  accrued interest (64.793 is 647.93 of 1,000), of indices and futures points; the column `market` says which.
+  `value`, the turnover, is always money. The instrument's currency is RUB for nearly all; `dim_instrument.currency`
+  says which.
 """
 
 _HASHES = """\

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from lakehouse.market.table import Column, Table
 
-_RUB = "instrument currency"
+_MONEY = "instrument currency"
+# A bond's is without accrued interest, which buyers pay on top
+_PRICE = "instrument currency; of bonds % of face value (clean); of indices and futures points"
 
 
 def _required(name: str, type_: str, meaning: str, unit: str = "") -> Column:
@@ -23,11 +25,11 @@ _VERSION = (
     _required("source", "string", "Bronze object and line of the row: key#line"),
 )
 _PRICES = (
-    Column("open", "double", "price of the first trade", _RUB),
-    Column("high", "double", "highest price", _RUB),
-    Column("low", "double", "lowest price", _RUB),
-    Column("close", "double", "price of the last trade", _RUB),
-    Column("value", "double", "turnover", _RUB),
+    Column("open", "double", "price of the first trade", _PRICE),
+    Column("high", "double", "highest price", _PRICE),
+    Column("low", "double", "lowest price", _PRICE),
+    Column("close", "double", "price of the last trade", _PRICE),
+    Column("value", "double", "turnover", _MONEY),
     Column("volume", "double", "traded quantity; NULL or 0 for an index", "securities"),
 )
 _OHLCV = ("open", "high", "low", "close", "value", "volume")
@@ -63,8 +65,8 @@ HISTORY = Table(
         _required("trade_date", "date", "Moscow trading date"),
         *_PRICES,
         Column("trades", "double", "number of trades", "trades"),
-        Column("legal_close", "double", "official closing price", _RUB),
-        Column("waprice", "double", "weighted average price", _RUB),
+        Column("legal_close", "double", "official closing price", _PRICE),
+        Column("waprice", "double", "weighted average price", _PRICE),
         *_VERSION,
     ),
     key=("engine", "market", "board", "secid", "trade_date"),
@@ -80,7 +82,9 @@ INSTRUMENTS = Table(
         Column("name", "string", "full name"),
         Column("isin", "string", "ISIN"),
         Column("type", "string", "security type of the exchange: common_share, stock_index"),
-        Column("currency", "string", "currency of prices; RUB where the exchange says SUR"),
+        Column(
+            "currency", "string", "currency of turnover, and of prices that are money; RUB where the exchange says SUR"
+        ),
         Column("decimals", "int", "decimals of a price"),
         Column("is_traded", "boolean", "whether it trades on this board now"),
         Column("is_primary", "boolean", "whether this is the security's main board"),
@@ -164,7 +168,7 @@ DIM_INSTRUMENT = Table(
         Column("name", "string", "full name"),
         Column("isin", "string", "ISIN"),
         Column("type", "string", "security type of the exchange"),
-        Column("currency", "string", "currency of prices"),
+        Column("currency", "string", "currency of turnover, and of prices that are money"),
         Column("decimals", "int", "decimals of a price"),
         Column("is_traded", "boolean", "whether it trades now"),
     ),
@@ -206,7 +210,7 @@ FACT_CANDLE = Table(
         _required(
             "split_factor", "double", "multiplier of prices (divisor of volume) that makes them comparable today"
         ),
-        Column("sma_20", "double", "mean of the last 20 adjusted closes; NULL for the first 19", _RUB),
+        Column("sma_20", "double", "mean of the last 20 adjusted closes; NULL for the first 19", _PRICE),
         Column("rsi_14", "double", "Wilder's RSI of adjusted closes, 14 changes; NULL for the first 14", "0-100"),
         _required("bucket", "string", "partition: month for 1m, year for 10m and 1h, else all"),
     ),

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from infra import dictionary
-from lakehouse.market.candle import GOLD, QUARANTINE, SILVER
+from infra.installing.environment import ROOT
+from lakehouse.market.candle import CANDLES, FACT_CANDLE, GOLD, HISTORY, QUARANTINE, SILVER
 
 
 def test_dictionary_is_current() -> None:
@@ -21,6 +22,19 @@ def test_dictionary_has_every_column() -> None:
         for column in table.columns:
             line = next(line for line in section.splitlines() if line.startswith(f"| `{column.name}` |"))
             assert line.endswith(f"| {column.unit} | {column.meaning} |")
+
+
+def test_a_bonds_price_is_never_said_to_be_money_and_turnover_always_is() -> None:
+    """In the dictionary and GET /v1/schema, which are made of these columns, and in what analysts are told of df."""
+    prices = {"open", "high", "low", "close", "legal_close", "waprice", "sma_20"}
+    for table in (CANDLES, HISTORY, FACT_CANDLE):
+        for column in table.columns:
+            assert ("of bonds % of face value (clean)" in column.unit) == (column.name in prices), column.name
+        assert table.column("value").unit == "instrument currency"
+    told = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
+    close, value = FACT_CANDLE.column("close").unit, FACT_CANDLE.column("value").unit
+    assert f"| `open`, `high`, `low`, `close` | float64 | {close} |" in told
+    assert f"| `value` | float64 | {value} |" in told
 
 
 def test_stale_dictionary_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
