@@ -56,7 +56,11 @@ class SqlQuery(Parameters):
 class SqlRequest(Body):
     statement: Annotated[str, Field(examples=["SELECT secid, close FROM silver.candles LIMIT 5"])]
     at: Annotated[
-        Storable | None, Field(description="A former state: a version such as 12, or a time such as 2026-03-05T18:00")
+        Storable | None,
+        Field(
+            description="A former state: a version such as 12, a time such as 2026-03-05T18:00 (UTC unless it says "
+            "otherwise), or a date such as 2026-03-05, which is the end of that day in Moscow"
+        ),
     ] = None
     limit: Annotated[int, Field(ge=1, le=MAX_ROWS, description="Most rows answered")] = DEFAULT_ROWS
     timeout: Annotated[int, Field(ge=1, le=int(TIMEOUT_S), description="Seconds")] = int(TIMEOUT_S)

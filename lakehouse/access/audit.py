@@ -129,7 +129,7 @@ def read(
 
     Args:
         user: Whose; ``-`` for nobody's, all by default.
-        since: From this instant on; *till* is before that one.
+        since: From this instant on; *till* is up to that one. Both are inclusive.
         before: Only entries with a lesser number: the last one's of the page before.
     """
     with conn.cursor(row_factory=class_row(Entry)) as cursor:
@@ -141,7 +141,7 @@ def read(
             WHERE (%(user)s = '' OR user_name = CASE %(user)s WHEN '-' THEN '' ELSE %(user)s END)
                 AND (%(action)s = '' OR action = %(action)s)
                 AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
-                AND (%(till)s::timestamptz IS NULL OR at < %(till)s)
+                AND (%(till)s::timestamptz IS NULL OR at <= %(till)s)
                 AND (%(before)s::bigint IS NULL OR audit_id < %(before)s)
             ORDER BY audit_id DESC LIMIT %(limit)s
             """,

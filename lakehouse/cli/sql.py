@@ -26,7 +26,11 @@ _UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)
 @click.command()
 @click.argument("statement")
 @data_option
-@click.option("--at", help="Version of the one table named, or a time (UTC), to read the tables as they were.")
+@click.option(
+    "--at",
+    help="Read the tables as they were: at a version of the one table named, at a time such as 2026-03-05T18:00 (UTC "
+    "unless it says otherwise), or at the end of a Moscow date such as 2026-03-05.",
+)
 @click.option("--json", "form", flag_value="json", help="Print a JSON array of rows.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option(

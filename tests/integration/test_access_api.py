@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from lakehouse.access.roles import Role
 from lakehouse.access.users import create_user, list_users, user_named
 from lakehouse.cli import main
 from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.market.moscow import MOSCOW
 from tests.functions_api import Api, served_functions
 from tests.hostile_requests import Hostile
 
@@ -216,6 +218,8 @@ def test_the_record_is_paged_for_admins(api: Api) -> None:
     assert ([entry["target"] for entry in page["entries"]], page["next"]) == (["2", "1", "0"], None)
     assert len(ask(api, "admin", "GET", "audit?action=try&since=2020-01-01T00:00:00")[1]["entries"]) == 5
     assert ask(api, "admin", "GET", "audit?action=try&till=2020-01-01")[1]["entries"] == []
+    today = f"{dt.datetime.now(MOSCOW):%Y-%m-%d}"
+    assert len(ask(api, "admin", "GET", f"audit?action=try&since={today}&till={today}")[1]["entries"]) == 5
     assert ask(api, "admin", "GET", "audit?since=yesterday")[0] == 400
     assert ask(api, "analyst", "GET", "audit")[0] == 403
 

@@ -130,6 +130,25 @@ def test_time_of_the_table(lake: Path, between: list[str]) -> None:
     assert len(ask(lake, "SELECT secid FROM candles", at="2999-01-01")) == 2
 
 
+def test_a_date_is_the_end_of_that_day_in_moscow_and_a_time_is_utc(tmp_path: Path) -> None:
+    """Merges at 09:00 on 3, 4 and 5 March and at midnight behind the 5th: a date reads the last one of its day."""
+    committed = [f"2026-03-0{day}T09:00+03:00" for day in (3, 4, 5)] + ["2026-03-06T00:00+03:00"]
+    for version, at in enumerate(committed):
+        write(tmp_path, CANDLES, [candle("SBER", float(version), FIRST)])
+        log = tmp_path / "silver" / "candles" / "_delta_log" / f"{version:020}.json"
+        made_ms = round(dt.datetime.fromisoformat(at).timestamp() * 1000)
+        log.write_text(re.sub(r'("commitInfo":\{.*?"timestamp":)\d+', rf"\g<1>{made_ms}", log.read_text()))
+    wanted = {
+        "2026-03-03": 0.0, "2026-03-04": 1.0, "2026-03-05": 2.0, "2026-03-06": 3.0, "2026-03-05T05:59:59": 1.0,
+        "2026-03-05T06:00": 2.0, "2026-03-05T00:00": 1.0, "2026-03-05T09:00+03:00": 2.0, "2026-03-05T09:00Z": 2.0,
+    }  # fmt: skip
+    assert {at: ask(tmp_path, "SELECT close FROM candles", at)[0][0] for at in wanted} == wanted
+    with pytest.raises(
+        SqlRefused, match=r"^silver\.candles did not exist at 2026-03-02 20:59:59\+0000: it was made at "
+    ):
+        ask(tmp_path, "SELECT close FROM candles", "2026-03-02")
+
+
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view.name))
 def test_every_table_has_its_views_and_former_states(tmp_path: Path, view: View) -> None:
     """Each name shows its declared columns, now and as of a version and a time before."""
@@ -164,8 +183,10 @@ def test_a_version_whose_files_are_gone(tmp_path: Path) -> None:
         ("FROM candles", "7", r"silver\.candles has no version 7: its newest is 1$"),
         ("FROM candles", "9" * 20, r"silver\.candles has no version 9{20}: its newest is 1$"),
         ("FROM candles", "-1", r"'-1' is neither a version such as 12 nor a time such as 2026-03-05T18:00"),
-        ("FROM candles", "1999-01-01", r"silver\.candles did not exist at 1999-01-01 00:00:00\+0000: it was made at "),
-        ("FROM candles", "lately", r"'lately' is neither a version such as 12 nor a time such as 2026-03-05T18:00"),
+        ("FROM candles", "1999-01-01", r"silver\.candles did not exist at 1999-01-01 20:59:59\+0000: it was made at "),
+        ("FROM candles", "9999-12-31", r"'9999-12-31' is neither a version such as 12 nor a time such as 2026"),
+        ("FROM candles", "lately", r"'lately' is neither a version such as 12 nor a time such as 2026-03-05T18:00 "
+         r"\(UTC\), nor a date such as 2026-03-05 \(the end of that day in Moscow\)$"),
         ("FROM candles, dim_date", "1", r"^1 is the version of one table, and the statement reads "
          r"silver\.candles and gold\.dim_date: give a time instead"),
     ],

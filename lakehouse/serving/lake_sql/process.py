@@ -58,7 +58,8 @@ class Question:
     A statement and its limits.
 
     Attributes:
-        at: Version of the one table named, or an ISO time (UTC unless it says otherwise); None reads the newest.
+        at: Version of the one table named, an ISO time (UTC unless it says otherwise), or a date: the end of that day
+            in Moscow. None reads the newest.
         row_limit: Most rows returned.
         timeout_s: Seconds after which the process is killed.
         form: Of the answer: an Arrow stream, or the text of `forms`.

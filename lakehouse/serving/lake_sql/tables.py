@@ -9,6 +9,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from lakehouse.market.errors import LakehouseError
+from lakehouse.market.moscow import parse_instant
 from lakehouse.market.table import Table
 from lakehouse.serving.lake_sql.process import SqlRefused
 from lakehouse.serving.lake_sql.views import TABLES, VIEW_BY_BARE_NAME
@@ -67,10 +68,12 @@ def no_data(lake: Lake, opened: Opened) -> str:
 
 def table_at(delta: DeltaTable, table: Table, at: str | None) -> DeltaTable:
     """
-    Return *delta* as it was at a version or an ISO time (UTC unless it says otherwise); as it is for None.
+    Return *delta* as it was at a version, at an ISO time (UTC unless it says otherwise) or at the end of a Moscow date.
+
+    As it is for None.
 
     Raises:
-        SqlRefused: if *at* is neither.
+        SqlRefused: if *at* is none of these.
         VersionGone: if the table has no such version, or did not exist then.
     """
     if at is None:
@@ -90,12 +93,12 @@ def table_at(delta: DeltaTable, table: Table, at: str | None) -> DeltaTable:
 
 def _version_at(delta: DeltaTable, table: Table, at: str) -> int:
     try:
-        instant = dt.datetime.fromisoformat(at)
+        instant = parse_instant(at, is_end=True)
     except ValueError as error:
         raise SqlRefused(
-            f"{at[:40]!r} is neither a version such as 12 nor a time such as 2026-03-05T18:00 (UTC)"
+            f"{at[:40]!r} is neither a version such as 12 nor a time such as 2026-03-05T18:00 (UTC), "
+            "nor a date such as 2026-03-05 (the end of that day in Moscow)"
         ) from error
-    instant = instant if instant.tzinfo else instant.replace(tzinfo=dt.UTC)
     made_ms = {int(commit["version"]): int(commit["timestamp"]) for commit in delta.history()}
     until_ms = instant.timestamp() * 1000
     if versions := [version for version, ms in made_ms.items() if ms <= until_ms]:
