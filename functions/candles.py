@@ -11,10 +11,11 @@ from chalice.app import Response
 from pydantic import Field
 
 from functions.answers import answer
-from functions.models import DIGITS, Answered, Date, Parameters, Secid
+from functions.models import DIGITS, Answered, Date, PageToken, Parameters, Secid
 from functions.operation import Call, Text, operation
 from functions.versions import version_headers
 from lakehouse.access.roles import Role
+from lakehouse.market.errors import BadInput
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.serving import queries
 
@@ -40,8 +41,17 @@ class CandlesQuery(Parameters):
     adjust: Annotated[
         Literal["none", "split"], Field(description="split: prices and volumes comparable with today's")
     ] = "none"
-    limit: Annotated[int, Field(ge=1, le=queries.MAX_LIMIT), DIGITS] = queries.DEFAULT_LIMIT
-    token: Annotated[str | None, Field(description="`next` of the page before")] = None
+    limit: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=queries.MAX_LIMIT,
+            description=f"Rows of a page. Without it JSON has {queries.DEFAULT_LIMIT:,}; CSV has all, or is refused if "
+            f"there are more than {queries.MAX_LIMIT:,}",
+        ),
+        DIGITS,
+    ] = None
+    token: PageToken = None
     format: Literal["json", "csv"] = "json"
 
 
@@ -91,12 +101,22 @@ def read_instruments(call: Call) -> Response:
     is_versioned=True,
 )
 def read_candles(call: Call) -> Response:
-    """Return a page of candles, oldest first; in CSV the continuation token is the header ``X-Next``."""
+    """
+    Return a page of candles, oldest first; in CSV the continuation token is the header ``X-Next``.
+
+    CSV without a limit is never cut: it has all rows that were asked for, or is refused.
+    """
     asked: CandlesQuery = call.parameters
+    is_whole = asked.format == "csv" and asked.limit is None
+    limit = asked.limit or (queries.MAX_LIMIT if is_whole else queries.DEFAULT_LIMIT)
     page = queries.candles(
-        call.conn, asked.secid, asked.board, asked.timeframe, asked.from_, asked.till, asked.adjust, asked.limit,
-        asked.token,
-    )  # fmt: skip
+        call.conn, asked.secid, asked.board, asked.timeframe, asked.from_, asked.till, asked.adjust, limit, asked.token
+    )
+    if is_whole and page.next_token:
+        raise BadInput(
+            f"{asked.secid} {asked.timeframe}: there are more than {limit:,} rows, and a CSV does not tell that it was "
+            "cut: narrow from and till, or read pages with limit and token (the header X-Next)"
+        )
     response = _csv(page, asked) if asked.format == "csv" else _json(page, asked)
     response.headers.update(version_headers(page))
     return response

@@ -15,7 +15,11 @@ from lakehouse.market.instrument import parse_secid
 
 
 class Parameters(BaseModel):
-    """The parameters of a request, each a text at most once; an empty one counts as left out."""
+    """
+    The parameters of a request, each a text at most once.
+
+    An empty one counts as left out, but for the one that the next page is asked with: that is refused (requests.py).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,5 +71,6 @@ def _secid(text: str) -> str:
 Text = Annotated[str, AfterValidator(_storable)]
 Secid = Annotated[str, AfterValidator(_secid), Field(description="The exchange's ticker", examples=["SBER"])]
 Date = Annotated[dt.date | None, BeforeValidator(parse_date), Field(description="Moscow date, inclusive")]
+PageToken = Annotated[str | None, Field(min_length=1, description="`next` of the page before; none for the first page")]
 # Stands behind the bounds of a parameter that is a whole number: Annotated[int, Field(ge=1, le=500), DIGITS]
 DIGITS = BeforeValidator(_whole)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from functions.models import DIGITS, Answered, Parameters, Secid
+from functions.models import DIGITS, Answered, PageToken, Parameters, Secid
 from functions.operation import Call, operation
 from lakehouse.access.roles import Role
 from lakehouse.bronze import doubts
@@ -18,7 +18,7 @@ class QuarantineQuery(Parameters):
     secid: Secid | None = None
     rule: str | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT), DIGITS] = DEFAULT_LIMIT
-    token: Annotated[str | None, Field(description="`next` of the page before")] = None
+    token: PageToken = None
 
 
 class Quarantine(Answered):

@@ -24,6 +24,8 @@ from lakehouse.market.faults import told
 SESSION, DEVICE = "lakehouse_session", "lakehouse_device"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_PARAMETER_CHARACTERS = 1_000
+# Where the next page begins. Left out for being empty it would bring the first page again, and no script would notice
+_CONTINUING = frozenset({"token", "before"})
 
 
 def token_of(request: Request) -> str:
@@ -112,6 +114,10 @@ def read_parameters(request: Request, model: type[BaseModel] | None) -> Any:
             raise BadInput(f"there is no parameter {_shown(name)}: {known}")
         if text := _text(request, name):
             texts[name] = text
+        elif name in _CONTINUING:
+            raise BadInput(
+                f"the parameter {name} is empty: the page that gave none was the last one; leave it out for the first"
+            )
     return _valid(model, texts) if model else None
 
 

@@ -36,6 +36,10 @@ _NOT_HERE = (
     "this deployment has no SQL engine: SQL over the lake is answered by the platform's own server only, at /api/v1/sql"
     " there, or by the command `lakehouse sql`"
 )
+_CUT = (
+    f"there are more than {DEFAULT_ROWS:,} rows, and a CSV does not tell that it was cut: narrow the statement, or "
+    f"send a limit of up to {MAX_ROWS:,} and read the header X-Limit-Reached"
+)
 _CSV = Text("text/csv; charset=utf-8")
 
 
@@ -62,7 +66,15 @@ class SqlRequest(Body):
             "otherwise), or a date such as 2026-03-05, which is the end of that day in Moscow"
         ),
     ] = None
-    limit: Annotated[int, Field(ge=1, le=MAX_ROWS, description="Most rows answered")] = DEFAULT_ROWS
+    limit: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=MAX_ROWS,
+            description=f"Most rows answered. Without it JSON has {DEFAULT_ROWS:,}; CSV has all, or is refused if "
+            "there are more than that",
+        ),
+    ] = None
     timeout: Annotated[int, Field(ge=1, le=int(TIMEOUT_S), description="Seconds")] = int(TIMEOUT_S)
     id: Annotated[
         str,
@@ -140,6 +152,8 @@ def run_statement(call: Call) -> Response:
     detail: dict[str, Any] = {"statement": asked.statement[:_AUDITED_CHARACTERS], "at": asked.at}
     try:
         found = desk().run(call.user.name, asked.id, Statement(question, _lake()))
+        if found.reached and question.form == "csv" and asked.limit is None:
+            raise BadInput(_CUT)
         outcome, detail = "done", {**detail, "rows": found.rows, "seconds": found.seconds}
     except LakehouseError as error:
         outcome = _OUTCOME.get(type(error), "refused" if isinstance(error, BadInput) else "failed")
@@ -191,7 +205,8 @@ _OUTCOME: dict[type[LakehouseError], str] = {TooManyStatements: "full", SqlStopp
 
 
 def _question(asked: SqlRequest, form: Literal["json", "csv"]) -> Question:
-    return Question(asked.statement, asked.at or None, asked.limit, asked.timeout, form, ANSWER_BYTES)
+    limit = asked.limit or DEFAULT_ROWS
+    return Question(asked.statement, asked.at or None, limit, asked.timeout, form, ANSWER_BYTES)
 
 
 def _lake() -> dict[str, Any]:

@@ -158,6 +158,9 @@ CANDLES = [
     ),
     get("/v1/candles?secid=SBER&token=AAAA", 400, _TOKEN),
     get("/v1/candles?secid=SBER&token=%F0%9F%92%A9", 400, _TOKEN),
+    get(
+        "/v1/candles?secid=SBER&format=csv&token=", 400, r"^the parameter token is empty: the page that gave none was "
+    ),
 ]
 
 LISTS = [
@@ -186,6 +189,10 @@ LISTS = [
     get("/v1/quarantine?secid=x%20y", 400, r"^secid: 'x y' is not a ticker"),
     get("/v1/quarantine?limit=1001", 400, r"^limit: must be at most 1,000, was '1001'$"),
     get("/v1/quarantine?token=AAAA", 400, _LIST_TOKEN),
+    get("/v1/quarantine?token=", 400, r"^the parameter token is empty: the page that gave none was the last one"),
+    get(
+        "/v1/audit?before=", 400, r"^the parameter before is empty: the page that gave none was the last one; leave it"
+    ),
     get("/v1/quarantine?token=WyIyMDI2LTAzLTA1VDA3OjAwOjAwKzAwOjAwIiwiXHUwMDAwIl0", 400, _LIST_TOKEN),
     get("/v1/quality?state=bad", 400, r"^state: 'bad' is not one of all, differs, not provable$"),
 ]

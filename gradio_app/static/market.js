@@ -94,7 +94,8 @@ function listen() {
     });
   }
   page.csv.addEventListener("click", () => {
-    const { instrument, timeframe, from, till, adjust } = shown;
+    const { instrument, timeframe, till, adjust } = shown;
+    const from = candles.count >= MAX_ROWS ? isoDate(candles.column("time")[0]) : shown.from;
     const prices = adjust === "split" ? "adjusted" : "raw";
     downloadCsv(candles, `${instrument.secid}_${timeframe}_${from}_${till}_${prices}.csv`);
   });
@@ -157,6 +158,7 @@ async function load() {
   const { instrument, timeframe, from, till, adjust } = shown;
   Object.assign(hook, { state: "loading", request: { secid: instrument.secid, board: instrument.board, timeframe, from, till, adjust } });
   hook.timings.longestTask = 0;
+  page.csv.disabled = true; // until all is here
   say(`Loading ${instrument.secid} · ${TIMEFRAMES[timeframe]}…`, { quietly: candles.count > 0 });
   page.chart.parentElement.classList.add("lh-stale");
   try {

@@ -34,7 +34,8 @@ export function tableElement({ name, columns, rows, row_count: rowCount }) {
   const position = Object.assign(document.createElement("span"), { className: "lh-position" });
   const back = button("‹", "Rows before", turn(-PAGE_ROWS));
   const next = button("›", "Rows after", turn(PAGE_ROWS));
-  const csv = button("CSV", "Download as CSV", () => download(csvOf(columns, rows), `${fileName(name)}.csv`));
+  const part = rows.length < rowCount ? `-first-${rows.length}-rows` : ""; // the file goes where nobody sees the page
+  const csv = button("CSV", "Download as CSV", () => download(csvOf(columns, rows), `${fileName(name)}${part}.csv`));
   bar.append(title, position, ...(rows.length > PAGE_ROWS ? [back, next] : []), csv);
   show();
   return element;

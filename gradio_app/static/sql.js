@@ -61,7 +61,10 @@ export async function mountSql(element) {
 function listen(element, slot) {
   page.run.addEventListener("click", run);
   page.stop.addEventListener("click", stop);
-  page["sql-csv"].addEventListener("click", () => saveText(csvOf(found.columns.map(({ name }) => name), found.rows), "moex-lakehouse.csv"));
+  page["sql-csv"].addEventListener("click", () => {
+    const part = found.reached ? `-first-${found.rows.length}-rows` : ""; // the file goes where nobody sees the page
+    saveText(csvOf(found.columns.map(({ name }) => name), found.rows), `moex-lakehouse${part}.csv`);
+  });
   page.forget.addEventListener("click", () => {
     history.forget();
     listHistory();

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from lakehouse.cli.options import data_option
 from lakehouse.serving.lake_sql.forms import csv_text, plain, tuples, unique
-from lakehouse.serving.lake_sql.process import ROW_LIMIT, TIMEOUT_S
+from lakehouse.serving.lake_sql.process import ROW_LIMIT, TIMEOUT_S, SqlFailed
 from lakehouse.serving.lake_sql.run import run_sql
 from lakehouse.settings import load_settings
 from lakehouse.silver.lake import Lake
@@ -34,12 +34,20 @@ _UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)
 @click.option("--json", "form", flag_value="json", help="Print a JSON array of rows.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option(
-    "--limit", type=click.IntRange(1, MAX_ROWS), default=ROW_LIMIT, show_default=True, help="Most rows printed."
+    "--limit",
+    type=click.IntRange(1, MAX_ROWS),
+    help=f"Most rows printed (default: {ROW_LIMIT:,}; with more, CSV and JSON are refused without a limit).",
 )
 @click.option("--timeout", type=click.IntRange(1, 3600), help="Seconds after which it is stopped: 60, on Spark 600.")
 @click.option("--spark", is_flag=True, help="Run it on Spark (LAKEHOUSE_SPARK_MASTER), in Spark's SQL: for the big.")
 def sql(
-    statement: str, data: Path | None, at: str | None, form: str | None, limit: int, timeout: int | None, spark: bool
+    statement: str,
+    data: Path | None,
+    at: str | None,
+    form: str | None,
+    limit: int | None,
+    timeout: int | None,
+    spark: bool,
 ) -> None:
     """
     Run one read-only SQL STATEMENT over the lake's Delta tables.
@@ -51,7 +59,12 @@ def sql(
     lake = Lake(settings.lake_location, settings.s3_options)
     timeout_s = timeout or (SPARK_TIMEOUT_S if spark else TIMEOUT_S)
     master = settings.spark_master if spark else None
-    answer = run_sql(statement, lake, at=at, row_limit=limit, timeout_s=timeout_s, spark_master=master)
+    answer = run_sql(statement, lake, at=at, row_limit=limit or ROW_LIMIT, timeout_s=timeout_s, spark_master=master)
+    if answer.reached and form and limit is None:
+        raise SqlFailed(
+            f"there are more than {ROW_LIMIT:,} rows, and what a program reads does not tell that it was cut: narrow "
+            f"the statement, or give --limit (at most {MAX_ROWS:,})"
+        )
     {"json": _print_json, "csv": _print_csv, None: _print_table}[form](unique(answer.rows.column_names), answer.rows)
     if answer.reached:
         click.echo(f"{answer.reached} (--limit)", err=True)

@@ -242,6 +242,24 @@ def test_the_csv_file_holds_the_candles_shown(log_in: Callable[..., Page]) -> No
             assert (float(row[name]) if row[name] else None) == wanted[name]
 
 
+def test_the_csv_file_waits_for_all_candles(log_in: Callable[..., Page]) -> None:
+    """While others are read nothing is given: part of them, or the former ones under the new dates' name."""
+    page = log_in(path="/?secid=SBER&timeframe=1d")
+    wait_for(page, "SBER", "1d")
+    page.route("**/api/v1/candles*", lambda route: None)  # not answered
+    with page.expect_request("**/api/v1/candles*"):
+        page.click("button:text-is('6M')")
+    assert page.is_disabled("#lh-csv")
+    page.unroute("**/api/v1/candles*")  # what was held goes on
+    page.wait_for_function(DRAWN)
+    with page.expect_download() as download:
+        page.click("#lh-csv")
+    rows = list(csv.DictReader(download.value.path().read_text().splitlines()))
+    assert len(rows) == len(api_rows(page))
+    first, last = (page.input_value(f"#lh-{end}") for end in ("from", "till"))
+    assert download.value.suggested_filename == f"SBER_1d_{first}_{last}_adjusted.csv"
+
+
 def test_what_is_chosen_is_in_the_address(log_in: Callable[..., Page]) -> None:
     """Reloading the page shows the same chart, so an address can be passed on."""
     page = log_in(path="/?secid=SBER")

@@ -141,6 +141,17 @@ def test_a_table_is_paged_and_downloaded_whole(desk: Page, tmp_path: Path) -> No
     rows = list(csv.reader(file.read_text().splitlines()))
     assert rows[:5] == [["n", "x"], ["0", "'=1+1"], ["1", "-2.5"], ["2", 'a,"b"'], ["3", "'@x"]]
     assert len(rows) == 41
+    assert download.value.suggested_filename == "table.csv"
+
+
+def test_a_table_that_was_cut_says_so_in_the_files_name(desk: Page) -> None:
+    """Its real number of rows stands above it; the file has the first 10,000."""
+    run(desk, "pd.DataFrame({'n': range(10_001)})")
+    drawn(desk, 1)
+    assert desk.inner_text(".lh-position") == "rows 1–15 of 10,001; the first 10,000 are here"
+    with desk.expect_download() as download:
+        desk.click("[aria-label='Download as CSV']")
+    assert download.value.suggested_filename == "table-first-10000-rows.csv"
 
 
 def test_examples_work_at_once(desk: Page) -> None:

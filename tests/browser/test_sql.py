@@ -126,6 +126,16 @@ def test_csv_holds_the_rows_shown(sql: Page) -> None:
         sql.click("#lh-sql-csv")
     rows = list(csv.reader(Path(download.value.path()).read_text(encoding="utf-8").splitlines()))
     assert rows == [["text", "nothing", "big"], ['a "b", я', "", "9007199254740993"], ["c", "1", "2"]]
+    assert download.value.suggested_filename == "moex-lakehouse.csv"
+
+
+def test_a_csv_of_the_first_rows_says_so_in_its_name(sql: Page) -> None:
+    """The page says that there are more, and the file goes where nobody sees the page."""
+    sql.select_option("#lh-limit", "100")
+    run(sql, "SELECT range AS n FROM range(101)")
+    with sql.expect_download() as download:
+        sql.click("#lh-sql-csv")
+    assert download.value.suggested_filename == "moex-lakehouse-first-100-rows.csv"
 
 
 def test_an_error_points_at_its_place(sql: Page) -> None:

@@ -371,6 +371,20 @@ def test_command_notes_the_limit_beside_the_rows(lake: Path) -> None:
     assert done.stderr == "there are more than 2 rows: only these are shown (--limit)\n"
 
 
+@pytest.mark.parametrize("form", ["--csv", "--json"])
+def test_what_programs_read_is_never_cut_unasked(lake: Path, form: str) -> None:
+    """Without a limit more rows than the usual one are refused, and nothing is printed; a table says so beside it."""
+    done = command(lake, "SELECT * FROM range(10001)", form)
+    assert isinstance(done.exception, LakehouseError)
+    assert re.match(
+        r"there are more than 10,000 rows, .*: narrow the statement, or give --limit \(", str(done.exception)
+    )
+    assert done.stdout == ""
+    assert len(command(lake, "SELECT * FROM range(10000)", form).stdout.splitlines()) >= 10_000
+    done = command(lake, "SELECT * FROM range(10001)")
+    assert done.stderr == "there are more than 10,000 rows: only these are shown (--limit)\n"
+
+
 def test_command_passes_the_time(lake: Path) -> None:
     """--at reaches the tables."""
     assert json.loads(command(lake, "SELECT close FROM candles", "--at", "0", "--json").stdout) == [{"close": 300.0}]

@@ -109,6 +109,17 @@ def test_csv_holds_the_same_values(api: Api) -> None:
     assert said.headers["X-Limit-Reached"] == "there are more than 2 rows: only these are shown"
 
 
+def test_csv_is_never_cut_unasked(api: Api) -> None:
+    """Without a limit CSV has all rows or is refused, and so it stands on the audit record; JSON says what it lacks."""
+    assert post(api, "/v1/sql?format=csv", {"statement": "FROM range(10000)"}).body.count(b"\n") == 10_001
+    said = post(api, "/v1/sql?format=csv", {"statement": "FROM range(10001)"})
+    assert (said.status, said.document["code"]) == (400, "bad_input")
+    assert re.match(
+        r"there are more than 10,000 rows, .*: narrow the statement, or send a limit", said.document["detail"]
+    )
+    assert ask(api, "FROM range(10001)").document["reached"] == "there are more than 10,000 rows: only these are shown"
+
+
 def test_a_reached_limit_of_rows_is_said(api: Api) -> None:
     """So many rows as asked for come, and the answer says that there are more."""
     said = ask(api, "FROM range(100000)", limit=3).document

@@ -7,12 +7,14 @@ import re
 from typing import Any
 
 import pytest
-from chalice.app import RouteEntry
+from chalice.app import Request, RouteEntry
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from functions.app import app
 from functions.openapi import openapi
 from functions.operation import operation_of
+from functions.requests import read_parameters
+from lakehouse.market.errors import BadInput
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(openapi(app)))
 ROUTES = [route for methods in app.routes.values() for route in methods.values()]
@@ -51,10 +53,33 @@ def test_operations_have_names_of_their_own() -> None:
     assert len(names) == len(set(names))
 
 
+def test_an_empty_place_of_the_next_page_is_refused_wherever_there_are_pages() -> None:
+    """A script that lost it would get the first page again, and take it for the next."""
+    paged = {}
+    for declared in (operation_of(route.view_function) for route in ROUTES):
+        for model in declared.answers.values():
+            fields = getattr(model[0] if isinstance(model, tuple) else model, "model_fields", {})
+            if "next" in fields:
+                (name,) = re.findall(r", as `(\w+)`; null at the end$", fields["next"].description)
+                paged[declared.summary] = name
+                event = {
+                    "requestContext": {"httpMethod": "GET", "resourcePath": "/"},
+                    "headers": {},
+                    "multiValueQueryStringParameters": {name: [""]},
+                    **{"pathParameters": {}, "stageVariables": {}, "body": None},
+                }
+                with pytest.raises(
+                    BadInput, match=f"^the parameter {name} is empty: the page that gave none was the last"
+                ):
+                    read_parameters(Request(event), declared.parameters)
+    assert paged == {"read candles": "token", "list rows in quarantine": "token", "read the audit record": "before"}
+
+
 def test_a_parameter_that_may_be_left_out_is_never_null() -> None:
     """In an address there is no null; bounds and choices are said in JSON Schema's words."""
     found = {each["name"]: each for each in DOCUMENT["paths"]["/v1/candles"]["get"]["parameters"]}
-    assert found["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 1_000}
+    assert found["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 10_000}
+    assert found["token"]["schema"] == {"type": "string", "minLength": 1}
     assert found["adjust"]["schema"]["enum"] == ["none", "split"]
     assert (found["secid"]["required"], found["board"]["required"]) == (True, False)
     assert "null" not in json.dumps(found)
