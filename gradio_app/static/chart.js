@@ -127,11 +127,12 @@ export class CandleChart {
     const { length, time, open, high, low, close, sma_20, rsi_14 } = this.bars;
     const points = (values) => Array.from({ length }, (_, bar) => point(time[bar], values[bar]));
     this.price.setData(
-      Array.from({ length }, (_, bar) =>
-        Number.isNaN(close[bar])
-          ? { time: time[bar] }
-          : { time: time[bar], open: open[bar], high: high[bar], low: low[bar], close: close[bar] },
-      ),
+      Array.from({ length }, (_, bar) => {
+        if (Number.isNaN(close[bar])) return { time: time[bar] };
+        // Of a period in which a split fell only the close may be known: a dash
+        const known = (price) => (Number.isNaN(price) ? close[bar] : price);
+        return { time: time[bar], open: known(open[bar]), high: known(high[bar]), low: known(low[bar]), close: close[bar] };
+      }),
     );
     this.sma.setData(points(sma_20));
     this.volume.setData(this.#volumes());

@@ -70,6 +70,26 @@ def test_moscow_was_four_hours_ahead_from_2011_to_2014(log_in: Callable[..., Pag
     assert times == ["2012-07-02T10:00", "2026-07-02T10:00"]
 
 
+def test_a_candle_of_which_only_the_close_is_known_is_a_dash(log_in: Callable[..., Page]) -> None:
+    """The legend says what is missing."""
+    page = log_in(path="/?secid=SBER&timeframe=1d")
+    page.wait_for_function(DRAWN)
+    columns = ["begin_at", "trade_date", "open", "high", "low", "close", "value", "volume", "sma_20", "rsi_14"]
+    rows = [
+        ["2026-03-01T21:00:00Z", "2026-03-02", 270.0, 290.0, 265.0, 280.0, 1e6, 1e4, None, None],
+        ["2026-03-31T21:00:00Z", "2026-04-01", None, None, None, 260.0, 1e6, None, None, None],
+    ]
+    answer = {"columns": columns, "rows": rows, "data_version": 1, "next": None}
+    page.route("**/api/v1/candles*", lambda route: route.fulfill(json=answer))
+    page.click("button:text-is('Minute')")
+    wait_for(page, "SBER", "1m")
+
+    drawn = page.evaluate("lakehouseChart.candles.map(({open, high, low, close}) => [open, high, low, close])")
+
+    assert drawn == [[270.0, 290.0, 265.0, 280.0], [260.0] * 4]
+    assert (legend(page)["open"], legend(page)["close"]) == ("–", "260.00")
+
+
 def test_the_legend_shows_the_last_candle_and_then_the_one_under_the_cursor(log_in: Callable[..., Page]) -> None:
     """Without a cursor the legend's close is the last close; with one it is that candle's."""
     page = log_in(path="/?secid=SBER&timeframe=1m")
