@@ -117,6 +117,7 @@ def test_csv_is_never_cut_unasked(api: Api) -> None:
     assert re.match(
         r"there are more than 10,000 rows, .*: narrow the statement, or send a limit", said.document["detail"]
     )
+    assert audited(api)[-1] == ("analyst", "sql", "refused", "FROM range(10001)")
     assert ask(api, "FROM range(10001)").document["reached"] == "there are more than 10,000 rows: only these are shown"
 
 
