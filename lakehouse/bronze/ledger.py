@@ -16,6 +16,7 @@ from psycopg.types.range import TimestamptzRange
 from lakehouse.bronze.coverage import FAILED, Coverage, claims, derive, overlay
 from lakehouse.bronze.objects import MAX_BYTES, BronzeCorrupt, Trailer, trailer_under
 from lakehouse.bronze.window import Series, Window
+from lakehouse.market.instrument import Instrument
 from lakehouse.market.moscow import to_utc
 from lakehouse.market.sessions import DELAY
 from lakehouse.storage.store import ObjectTooLarge, Store
@@ -86,6 +87,12 @@ def newest(conn: Connection, series: Series) -> LedgerObject | None:
         return cursor.execute(query, _names(series)).fetchone()
 
 
+def card_of_first_candles(conn: Connection, instrument: Instrument) -> LedgerObject | None:
+    """Return the card of a security that was in force when candles of it on its board were first read."""
+    with conn.cursor(row_factory=class_row(LedgerObject)) as cursor:
+        return cursor.execute(_OBJECTS + _OF_FIRST_CANDLES, vars(instrument)).fetchone()
+
+
 def mark_merged(conn: Connection, keys: Sequence[str]) -> None:
     """Record that Silver holds the objects of *keys*."""
     conn.execute("UPDATE lake.bronze_object SET merged_at = now() WHERE object_key = ANY(%s)", [list(keys)])
@@ -152,6 +159,13 @@ _OBJECTS: LiteralString = """
 _OF_SERIES: LiteralString = """
     WHERE family = %(family)s AND engine = %(engine)s AND market = %(market)s AND board = %(board)s
         AND secid = %(secid)s AND timeframe = %(timeframe)s"""
+# A card read soon after stands for one that was asked for in other letters: sber
+_OF_FIRST_CANDLES: LiteralString = """,
+        (SELECT min(fetched_at) AS at FROM lake.bronze_object
+        WHERE family = 'candles' AND rank = 0
+            AND (engine, market, board, secid) = (%(engine)s, %(market)s, %(board)s, %(secid)s)) AS first
+    WHERE family = 'securities' AND secid = %(secid)s AND complete
+    ORDER BY fetched_at <= first.at DESC, abs(extract(epoch FROM fetched_at - first.at)), object_key LIMIT 1"""
 _INSERT_OBJECT: LiteralString = """
     INSERT INTO lake.bronze_object (object_key, family, engine, market, board, secid, timeframe, span, complete,
         fetched_at, rank, rows, pages, end_proof)

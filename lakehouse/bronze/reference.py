@@ -13,7 +13,7 @@ from psycopg import Connection
 
 from lakehouse.bronze.context import FetchContext
 from lakehouse.bronze.landing import exchange_of, keep_rejected, land
-from lakehouse.bronze.ledger import LedgerObject, newest
+from lakehouse.bronze.ledger import LedgerObject, card_of_first_candles, newest
 from lakehouse.bronze.objects import Exchange, Trailer, decode_object
 from lakehouse.bronze.window import EVER, Series, Window, settled_date
 from lakehouse.database.outage import shared
@@ -24,12 +24,11 @@ from lakehouse.iss.client import IssClient
 from lakehouse.iss.errors import IssContractError
 from lakehouse.market.errors import BadInput
 from lakehouse.market.instrument import Instrument, parse_secid
+from lakehouse.market.renames import Chain, Rename, rename_chains
 from lakehouse.storage.store import open_store
 
 # The exchange's history goes back to here (ISS.md section 6).
 CALENDAR_FROM = dt.date(1997, 1, 1)
-# What the exchange writes where a code ended and no new one followed (ISS.md section 7).
-_NO_CODE = "XXXXXX"
 
 
 @dataclass(frozen=True)
@@ -132,6 +131,14 @@ def resolve_instrument(
     return Instrument(row["engine"], row["market"], row["boardid"], row["secid"])
 
 
+def was_primary(context: FetchContext, instrument: Instrument) -> bool:
+    """Return whether the instrument's board was its primary one when candles of it were first read."""
+    card = shared(context.dsn, "lakehouse_app").run(lambda conn: card_of_first_candles(conn, instrument))
+    boards = _read(context, card).blocks["boards"].records() if card else []
+    place = (instrument.engine, instrument.market, instrument.board)
+    return any(row["is_primary"] and (row["engine"], row["market"], row["boardid"]) == place for row in boards)
+
+
 def _board_of(
     secid: str, boards: Sequence[Mapping[str, Any]], board: str | None, like: Instrument | None
 ) -> Mapping[str, Any]:
@@ -152,14 +159,19 @@ def _named(secid: str, boards: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{secid}@{row['boardid']} ({row['engine']}/{row['market']})" for row in boards)
 
 
-def predecessors(context: FetchContext, instrument: Instrument, now: dt.datetime | None = None) -> list[str]:
-    """Return the codes that the instrument had before, oldest first; the exchange knows technical renames only."""
-    table = read_reference(context, "changeover", engine=instrument.engine, market=instrument.market, now=now)
-    changes = [row for row in table.blocks["changeover"].records() if row["old_secid"] not in (None, "", _NO_CODE)]
-    codes = [instrument.secid]
-    while older := [row for row in changes if row["new_secid"] == codes[0] and row["old_secid"] not in codes]:
-        codes.insert(0, max(older, key=lambda row: row["action_date"])["old_secid"])
-    return codes[:-1]
+def read_renames(context: FetchContext, engine: str, market: str, now: dt.datetime | None = None) -> list[Chain]:
+    """Return the chains of codes of a market; the exchange knows technical renames only."""
+    table = read_reference(context, "changeover", engine=engine, market=market, now=now)
+    return rename_chains(rename for row in table.blocks["changeover"].records() if (rename := _rename(row)))
+
+
+def _rename(row: Mapping[str, Any]) -> Rename | None:
+    """Return a row of changeover; None for one that Silver puts into quarantine."""
+    try:
+        date = dt.date.fromisoformat(row["action_date"])
+    except (TypeError, ValueError):
+        return None
+    return Rename(date, row["old_secid"], row["new_secid"]) if row["old_secid"] and row["new_secid"] else None
 
 
 async def _fetch_card(client: IssClient, series: Series, now: dt.datetime) -> list[Answer]:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lakehouse.gold.renames import Chain, Holding, Rename, identity_of, rename_chains
 from lakehouse.gold.splits import Split
 from lakehouse.market.instrument import Instrument, instrument_id
+from lakehouse.market.renames import Chain, Holding, Rename, identity_of, rename_chains
 
 Row = Mapping[str, Any]
 _Code = tuple[str, str, str]  # engine, market, secid

@@ -12,8 +12,9 @@ from psycopg.types.json import Jsonb
 
 from lakehouse.bronze.borders import read_candle_borders
 from lakehouse.bronze.context import FetchContext
+from lakehouse.bronze.following import Successor, codes_of, kept_up, later_codes, successors
 from lakehouse.bronze.prepare import instrument_windows, read_market_tables
-from lakehouse.bronze.reference import exchange_now, predecessors, resolve_instrument
+from lakehouse.bronze.reference import exchange_now, read_renames, resolve_instrument
 from lakehouse.bronze.window import Window
 from lakehouse.database.outage import NotNow, connect_patiently
 from lakehouse.iss.candles import Border
@@ -23,6 +24,7 @@ from lakehouse.jobs.queue import BATCH, IngestRequest, enqueue, settle
 from lakehouse.jobs.reporting import announcing
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.instrument import Instrument, parse_listing
+from lakehouse.market.renames import Chain
 from lakehouse.market.timeframe import Timeframe
 
 log = structlog.get_logger()
@@ -51,7 +53,7 @@ def plan_ingest(context: FetchContext, job_id: int) -> None:
         if request.held:
             due = requests_for_held(context, conn, now)
             request_by_listing = {each: due[each] for each in due if each in listings or not listings}
-        markets: set[tuple[str, str]] = set()
+        chains: dict[tuple[str, str], list[Chain]] = {}
         for listing, asked in request_by_listing.items():
             if _is_cancelled(conn, job_id):
                 break
@@ -59,7 +61,7 @@ def plan_ingest(context: FetchContext, job_id: int) -> None:
                 continue
             context.check_time()
             try:
-                planned, note = _plan_instrument(context, listing, asked, now, markets)
+                planned, note = _plan_instrument(context, listing, asked, now, chains)
             except NotNow:  # nothing is wrong with this instrument: it is planned when the message comes again
                 raise
             except LakehouseError as error:
@@ -96,20 +98,65 @@ def _end_if_cancelled(conn: Connection[Any], job_id: int) -> None:
 
 
 def _plan_instrument(
-    context: FetchContext, listing: str, request: IngestRequest, now: dt.datetime, markets: set[tuple[str, str]]
+    context: FetchContext,
+    listing: str,
+    request: IngestRequest,
+    now: dt.datetime,
+    chains: dict[tuple[str, str], list[Chain]],
 ) -> tuple[list[Window], str]:
-    """Return the windows that are due, and what is to be said about the span asked."""
+    """Return the windows that are due, and what is to be said about them and the span asked."""
     secid, board = parse_listing(listing)
     instrument = resolve_instrument(context, secid, now, board=board)
-    if (instrument.engine, instrument.market) not in markets:
-        read_market_tables(context, instrument.engine, instrument.market, now)
-        markets.add((instrument.engine, instrument.market))
-    # A series is comparable across renames only with the candles of its former codes, on their main boards
-    codes = [] if board else predecessors(context, instrument, now)
-    former = [resolve_instrument(context, code, now, like=instrument) for code in codes]
-    windows = [window for each in (*former, instrument) for window in _windows_of(context, each, request, now)]
-    borders = [read_candle_borders(context, each, now) for each in (*former, instrument)]
-    return windows, _beyond_borders(request, borders)
+    market = (instrument.engine, instrument.market)
+    if market not in chains:
+        read_market_tables(context, *market, now)
+        chains[market] = read_renames(context, *market, now)
+    instruments: list[Instrument] = [instrument]
+    said: list[str] = []
+    if not board:
+        instruments, said = _under_all_codes(context, instrument, chains[market], now)
+    windows = [window for each in instruments for window in _windows_of(context, each, request, now)]
+    if request.held:
+        followed, said = _followed(context, instrument, request, chains[market], now)
+        windows += followed
+    borders = [read_candle_borders(context, each, now) for each in instruments]
+    return windows, "; ".join(filter(None, [*said, _beyond_borders(request, borders)]))
+
+
+def _under_all_codes(
+    context: FetchContext, instrument: Instrument, chains: Sequence[Chain], now: dt.datetime
+) -> tuple[list[Instrument], list[str]]:
+    """
+    Return an instrument under all its codes, and what is to be said of those since the one that was asked.
+
+    A series is comparable across renames only with the candles of its other codes, on their main boards.
+    """
+    before, after = codes_of(context, instrument, chains, now)
+    former = [resolve_instrument(context, code, now, like=instrument) for code in before]
+    later = list(later_codes(context, instrument, after, now))
+    said = [each if isinstance(each, str) else f"{each} is read as well" for each in later]
+    return [*former, instrument, *(each.instrument for each in later if isinstance(each, Successor))], said
+
+
+def _followed(
+    context: FetchContext, held: Instrument, request: IngestRequest, chains: Sequence[Chain], now: dt.datetime
+) -> tuple[list[Window], list[str]]:
+    """Return the windows in which what is kept up of an instrument goes on elsewhere, until that is held itself."""
+    ways = list(successors(context, held, chains, now))
+    found = [way for way in ways if isinstance(way, Successor)]
+    held_on = set().union(*(kept_up(context, each.instrument, request.timeframes) for each in found))
+    going_on = kept_up(context, held, request.timeframes) - held_on if ways else set()
+    if not going_on:
+        return [], []
+    timeframes = [timeframe for timeframe in request.timeframes if timeframe in going_on]
+    windows: list[Window] = []
+    said = [way for way in ways if isinstance(way, str)]
+    for each in found:
+        asked = request.model_copy(update={"timeframes": timeframes, "from_": each.from_, "held": False})
+        if planned := _windows_of(context, each.instrument, asked, now):
+            windows += planned
+            said.append(f"{each} follows with {', '.join(timeframes)}")
+    return windows, said
 
 
 def _beyond_borders(request: IngestRequest, borders: Sequence[Mapping[Timeframe, Border]]) -> str:

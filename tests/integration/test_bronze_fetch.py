@@ -22,7 +22,7 @@ from lakehouse.bronze.fetch import Cancelled, Failed, FetchContext, Landed, Stop
 from lakehouse.bronze.ledger import coverage, rebuild
 from lakehouse.bronze.objects import decode_object
 from lakehouse.bronze.prepare import instrument_windows, read_market_tables
-from lakehouse.bronze.reference import exchange_now, predecessors, read_reference, resolve_instrument
+from lakehouse.bronze.reference import exchange_now, read_reference, read_renames, resolve_instrument
 from lakehouse.bronze.window import Window, candle_series, history_series
 from lakehouse.database.connection import connect
 from lakehouse.iss.client import Patience
@@ -32,7 +32,7 @@ from lakehouse.market.instrument import Instrument
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.storage.store import Store
 from tests.exchange import candle, days, minutes
-from tests.served_exchange import Document, ServedExchange, served
+from tests.served_exchange import Document, ServedExchange, block, served
 
 pytestmark = pytest.mark.postgres
 
@@ -469,7 +469,15 @@ def test_market_tables_land_as_objects(bench: Bench) -> None:
 def test_instrument_is_found_on_its_primary_board(bench: Bench) -> None:
     """A code is written as the exchange writes it, and stands on the board that is the primary one."""
     assert resolve_instrument(bench.context, "sber") == SBER
-    assert predecessors(bench.context, SBER) == ["SBRF"]
+
+
+def test_renames_are_read_as_chains(bench: Bench) -> None:
+    """The codes of an instrument, oldest first; a row without a date or a code is passed over."""
+    broken: list[list[Any]] = [[None, "A", "B"], ["0000-00-00", "A", "B"], ["2012-01-11", "A", ""]]
+    table = block(["action_date", "old_secid", "new_secid"], [["2011-01-11", "SBRF", "SBER"], *broken])
+    bench.exchange.fault = lambda path, asked, document: {"changeover": table}
+    chains = read_renames(bench.context, "stock", "shares", NOW)
+    assert [[holding.secid for holding in chain] for chain in chains] == [["SBRF", "SBER"]]
 
 
 def test_unknown_code_is_bad_input(bench: Bench) -> None:

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from psycopg import Connection
@@ -30,10 +30,17 @@ NOW = dt.datetime(2024, 3, 20, 12, 0, tzinfo=dt.UTC)
 NIGHT = dt.datetime(2024, 3, 22, 1, 15, tzinfo=dt.UTC)
 
 
+class Clocked(Protocol):
+    """An exchange whose clock is set, and what it was asked."""
+
+    now: dt.datetime
+    asked: list[tuple[str, dict[str, str]]]
+
+
 class Town:
     """A ledger that holds SBER, and an exchange whose clock goes on."""
 
-    def __init__(self, exchange: OneCode, context: FetchContext, conn: Connection[Any]) -> None:
+    def __init__(self, exchange: Clocked, context: FetchContext, conn: Connection[Any]) -> None:
         self.exchange, self.context, self.conn = exchange, context, conn
 
     def ingest(self, **asked: Any) -> None:

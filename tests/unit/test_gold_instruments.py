@@ -6,9 +6,9 @@ import datetime as dt
 from typing import Any
 
 from lakehouse.gold.instruments import Listed, Place, Row, list_instruments
-from lakehouse.gold.renames import FOR_EVER, SINCE_EVER
 from lakehouse.gold.splits import Split
 from lakehouse.market.instrument import Instrument, instrument_id
+from lakehouse.market.renames import FOR_EVER, SINCE_EVER
 
 RENAMED = dt.date(2024, 11, 27)
 TCSG = Instrument("stock", "shares", "TQBR", "TCSG")

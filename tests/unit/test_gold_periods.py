@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from lakehouse.gold.periods import join_periods, split_periods
-from lakehouse.gold.renames import SINCE_EVER
 from lakehouse.gold.series import CANDLE, facts
 from lakehouse.gold.splits import Split
 from lakehouse.market.candle import CANDLES, FACT_CANDLE
 from lakehouse.market.moscow import day_start
+from lakehouse.market.renames import SINCE_EVER
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.silver.arrow import arrow_schema
 

@@ -12,6 +12,8 @@ _PLACEHOLDER = re.compile("X{4,}")
 
 SINCE_EVER = dt.date.min
 FOR_EVER = dt.date.max
+# What is traded for longer under a code that was given up is another security: weekends are not
+_LEFT_OVER = dt.timedelta(days=14)
 
 
 @dataclass(frozen=True, order=True)
@@ -53,7 +55,7 @@ def rename_chains(renames: Iterable[Rename]) -> list[Chain]:
     ended: dict[str, dt.date] = {}
     for rename in sorted(set(renames)):
         old, new = rename.old_secid, rename.new_secid
-        if old == new or _PLACEHOLDER.fullmatch(new) or _is_repeated(holder, old, new):
+        if old == new or _PLACEHOLDER.fullmatch(old) or _PLACEHOLDER.fullmatch(new) or _is_repeated(holder, old, new):
             continue
         if old not in holder and ended.get(old) == rename.action_date:
             continue  # two successors of one code on one day: the first counts
@@ -67,6 +69,23 @@ def rename_chains(renames: Iterable[Rename]) -> list[Chain]:
             chain.append(Holding(new, after=rename.action_date))
             holder[new] = chain
     return [tuple(chain) for chain in chains]
+
+
+def codes_around(chains: Iterable[Chain], secid: str, date: dt.date) -> tuple[Chain, Chain]:
+    """
+    Return the codes before and after *secid* of the instrument that it named on *date*, oldest first.
+
+    Two empty chains if that had no other code: a code that was given up may name a security of today, whose candles go
+    on long after the rename.
+    """
+    found: tuple[Chain, Chain] = ((), ())
+    after = SINCE_EVER
+    for chain in chains:
+        for at, holding in enumerate(chain):
+            is_named = holding.secid == secid and holding.after < date and date - _LEFT_OVER <= holding.till
+            if is_named and holding.after >= after:
+                found, after = (chain[:at], chain[at + 1 :]), holding.after
+    return found
 
 
 def identity_of(chain: Chain) -> str:

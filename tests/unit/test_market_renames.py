@@ -7,7 +7,16 @@ import datetime as dt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.gold.renames import FOR_EVER, SINCE_EVER, Chain, Holding, Rename, identity_of, rename_chains
+from lakehouse.market.renames import (
+    FOR_EVER,
+    SINCE_EVER,
+    Chain,
+    Holding,
+    Rename,
+    codes_around,
+    identity_of,
+    rename_chains,
+)
 
 
 def day(number: int) -> dt.date:
@@ -36,8 +45,9 @@ def test_renames_are_followed_in_time() -> None:
 
 
 def test_a_placeholder_is_no_code() -> None:
-    """A rename to XXXXXX joins nothing."""
-    assert rename_chains([rename(1, "A", "XXXXXX"), rename(2, "B", "XXXXXX"), rename(3, "C", "C")]) == []
+    """A rename to XXXXXX or from it joins nothing."""
+    renames = [rename(1, "A", "XXXXXX"), rename(2, "B", "XXXXXX"), rename(3, "C", "C"), rename(4, "XXXXXX", "D")]
+    assert rename_chains(renames) == []
 
 
 def test_a_code_that_returns_has_two_holdings() -> None:
@@ -69,6 +79,35 @@ def test_a_merger_keeps_both_apart() -> None:
     first, second = rename_chains([rename(1, "A", "C"), rename(2, "B", "C")])
     assert [holding.secid for holding in first] == ["A", "C"]
     assert second == (Holding("B", SINCE_EVER, day(2)),)
+
+
+def around(renames: list[Rename], code: str, number: int) -> tuple[list[str], list[str]]:
+    before, after = codes_around(rename_chains(renames), code, day(number))
+    return [each.secid for each in before], [each.secid for each in after]
+
+
+def test_the_codes_before_and_after_are_those_of_the_date() -> None:
+    """A was B's until day 1; what is called A from day 100 to day 200 is C later, and nothing to B."""
+    renames = [rename(-50, "O", "A"), rename(1, "A", "B"), rename(200, "A", "C"), rename(300, "C", "D")]
+    assert around(renames, "A", 1) == (["O"], ["B"])
+    assert around(renames, "A", 150) == ([], ["C", "D"])
+    assert around(renames, "C", 250) == (["A"], ["D"])
+    assert around(renames, "B", 250) == (["O", "A"], [])
+    assert around(renames, "E", 250) == ([], [])
+
+
+def test_a_code_that_is_traded_long_after_its_rename_names_another_security() -> None:
+    """Days that are left over of a weekend are the old security's; weeks are not."""
+    renames = [rename(1, "A", "B")]
+    assert around(renames, "A", 4) == ([], ["B"])
+    assert around(renames, "A", 40) == ([], [])
+
+
+def test_a_code_that_returns_is_followed_from_the_last_return() -> None:
+    """A, B, A, C: A of day 3 is followed by C, not by B; so is one whose second life has just begun."""
+    renames = [rename(1, "A", "B"), rename(2, "B", "A"), rename(9, "A", "C")]
+    assert around(renames, "A", 3) == (["A", "B"], ["C"])
+    assert around(renames, "A", 1) == ([], ["B", "A", "C"])
 
 
 codes = st.sampled_from(["A", "B", "C", "D"])
