@@ -108,7 +108,8 @@ def _list(silver: Silver, codes: set[str] | None) -> dict[int, Listed]:
     if unknown is None or unknown:
         where = pl.col("secid").is_in(sorted(main)).not_() if unknown is None else pl.col("secid").is_in(unknown)
         rows_by_board = {_listing(row): row["len"] for row in silver.count_candles(_LISTING, where)}
-    return list_instruments(cards, silver.rows(RENAMES), silver.rows(SPLITS), rows_by_board)
+    former = silver.former_rows(INSTRUMENTS)
+    return list_instruments(cards, silver.rows(RENAMES), silver.rows(SPLITS), rows_by_board, former)
 
 
 def _known_codes(lake: Lake) -> set[str]:

@@ -1,20 +1,31 @@
-"""Instruments: codes joined by renames, each read from its main board, with the splits of all of them."""
+"""Instruments: codes joined by renames, each read from its main boards, with the splits of all of them."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from lakehouse.gold.splits import Split
 from lakehouse.market.instrument import Instrument, instrument_id
-from lakehouse.market.renames import Chain, Holding, Rename, identity_of, rename_chains
+from lakehouse.market.moscow import to_moscow
+from lakehouse.market.renames import FOR_EVER, SINCE_EVER, Chain, Holding, Rename, identity_of, rename_chains
 
 Row = Mapping[str, Any]
 _Code = tuple[str, str, str]  # engine, market, secid
 
+_DAY = dt.timedelta(days=1)
 _CARD = ("shortname", "name", "isin", "type", "currency", "decimals", "is_traded")
+
+
+@dataclass(frozen=True)
+class _Move:
+    """Until *seen_at* the exchange was seen to name *board* the main one of a code."""
+
+    seen_at: dt.datetime
+    board: Instrument
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,11 @@ class Listed:
 
 
 def list_instruments(
-    cards: Sequence[Row], renames: Iterable[Row], splits: Iterable[Row], rows_by_board: Mapping[Instrument, int]
+    cards: Sequence[Row],
+    renames: Iterable[Row],
+    splits: Iterable[Row],
+    rows_by_board: Mapping[Instrument, int],
+    former: Sequence[Row] = (),
 ) -> dict[int, Listed]:
     """
     Return the instruments by their id.
@@ -52,9 +67,13 @@ def list_instruments(
         splits: Current rows of silver.splits.
         rows_by_board: Number of current candles by engine, market, board and secid, for codes without a main board in
             *cards*: theirs is the board that has the most.
+        former: Rows of silver.instruments that are current no more: they say which boards were main ones before.
     """
-    listings = _main_boards(cards, rows_by_board)
+    moves = _moves(cards, former)
+    listings = _main_boards(cards, rows_by_board, moves)
     card_by_listing = {_listing(card): card for card in cards}
+    newest = {_listing(card): card for card in (*sorted(former, key=itemgetter("known_till")), *cards)}
+    spans = {code: _on_boards(moves.get(code, ()), main, newest) for code, main in listings.items()}
     splits_by_code: dict[tuple[str, str], set[Split]] = {}
     for row in splits:
         split = Split(row["trade_date"], row["before"], row["after"])
@@ -68,18 +87,63 @@ def list_instruments(
             if known:
                 identity = instrument_id(engine, market, identity_of(chain))
                 row = _row(identity, chain, known, card_by_listing)
-                found[identity] = Listed(identity, _places(chain, known), chain_splits, row)
+                found[identity] = Listed(identity, _places(chain, known, spans), chain_splits, row)
     return found
 
 
-def _main_boards(cards: Sequence[Row], rows_by_board: Mapping[Instrument, int]) -> dict[_Code, Instrument]:
+def _main_boards(
+    cards: Sequence[Row], rows_by_board: Mapping[Instrument, int], moves: Mapping[_Code, Sequence[_Move]]
+) -> dict[_Code, Instrument]:
     ranked = [(0, 0, _listing(card)) for card in cards if card["is_primary"]]
     has_main = {listing.secid for _, _, listing in ranked}
     ranked += [(1, -rows, listing) for listing, rows in rows_by_board.items() if listing.secid not in has_main]
     boards: dict[_Code, Instrument] = {}
     for _, _, listing in sorted(ranked):
-        boards.setdefault((listing.engine, listing.market, listing.secid), listing)
+        boards.setdefault(_code(listing), listing)
+    # What went to another market is another instrument there; this one keeps what it had
+    for code, moved in moves.items():
+        if moved[-1].board.secid in has_main:
+            boards.setdefault(code, moved[-1].board)
     return boards
+
+
+def _moves(cards: Iterable[Row], former: Iterable[Row]) -> dict[_Code, list[_Move]]:
+    """Return the boards that were main ones until the exchange named others, oldest first."""
+    ended = [card for card in former if card["is_primary"]]
+    goes_on = {(_listing(card), card["known_from"]) for card in (*cards, *ended) if card["is_primary"]}
+    moves: dict[_Code, list[_Move]] = {}
+    for card in sorted(ended, key=itemgetter("known_till", "board")):
+        if (_listing(card), card["known_till"]) not in goes_on:
+            moves.setdefault(_code(_listing(card)), []).append(_Move(card["known_till"], _listing(card)))
+    return moves
+
+
+def _on_boards(moves: Sequence[_Move], main: Instrument, newest: Mapping[Instrument, Row]) -> tuple[Place, ...]:
+    """Return a code's boards, each with the dates on which it was the main one."""
+    boards = [*(move.board for move in moves), main]
+    places: list[Place] = []
+    after = SINCE_EVER
+    for move, follower in zip(moves, boards[1:], strict=True):
+        if move.board != follower:
+            till = max(after, _last_date(move, newest.get(follower, {}), newest[move.board]))
+            places.append(Place(move.board, after, till))
+            after = till
+    return (*places, Place(main, after, FOR_EVER))
+
+
+def _last_date(move: _Move, follower: Row, board: Row) -> dt.date:
+    """
+    Return the last date on which a former main board counts.
+
+    The exchange is seen to have named another one some time behind the move, maybe long: so the board counts as far as
+    its own history reaches. What is left of weekends behind that, and what it trades before the other board begins, is
+    still its.
+    """
+    seen, begins = to_moscow(move.seen_at).date() - _DAY, follower.get("history_from")
+    if begins is None and board["is_traded"]:
+        return FOR_EVER
+    own = min(seen, board["history_till"] or seen)
+    return max(own, begins - _DAY) if begins else own
 
 
 def _chains(listings: Iterable[_Code], renames: Iterable[Row]) -> dict[tuple[str, str], list[Chain]]:
@@ -111,13 +175,14 @@ def _splits_of_chains(
     return [tuple(sorted(splits)) for splits in found]
 
 
-def _places(chain: Chain, known: Iterable[Instrument]) -> tuple[Place, ...]:
-    by_code = {listing.secid: listing for listing in known}
-    return tuple(
-        Place(by_code[holding.secid], holding.after, holding.till)
+def _places(chain: Chain, known: Iterable[Instrument], spans: Mapping[_Code, tuple[Place, ...]]) -> tuple[Place, ...]:
+    by_code = {listing.secid: spans[_code(listing)] for listing in known}
+    found = (
+        Place(place.listing, max(place.after, holding.after), min(place.till, holding.till))
         for holding in chain
-        if holding.secid in by_code and holding.after < holding.till
+        for place in by_code.get(holding.secid, ())
     )
+    return tuple(place for place in found if place.after < place.till)
 
 
 def _row(identity: int, chain: Chain, known: Sequence[Instrument], cards: Mapping[Instrument, Row]) -> Row:
@@ -132,6 +197,10 @@ def _row(identity: int, chain: Chain, known: Sequence[Instrument], cards: Mappin
         "secids": ",".join(dict.fromkeys(holding.secid for holding in chain)),
         **{name: card.get(name) for name in _CARD},
     }
+
+
+def _code(listing: Instrument) -> _Code:
+    return listing.engine, listing.market, listing.secid
 
 
 def _listing(card: Row) -> Instrument:

@@ -32,8 +32,15 @@ class Silver:
 
     def rows(self, table: Table) -> Rows:
         """Return the current rows of a small table."""
+        return self._rows(table, pc.field("known_till").is_null())
+
+    def former_rows(self, table: Table) -> Rows:
+        """Return the rows of a small table that were current once."""
+        return self._rows(table, pc.field("known_till").is_valid())
+
+    def _rows(self, table: Table, where: pc.Expression) -> Rows:
         dataset = self.lake.at(table).open(self.versions[table.name]).to_pyarrow_dataset()
-        rows: Rows = dataset.to_table(filter=pc.field("known_till").is_null()).to_pylist()
+        rows: Rows = dataset.to_table(filter=where).to_pylist()
         return rows
 
     def count_candles(

@@ -162,7 +162,7 @@ DIM_INSTRUMENT = Table(
         _required("secid", "string", "code today"),
         _required("engine", "string", "trading system"),
         _required("market", "string", "market of the engine"),
-        _required("board", "string", "main board"),
+        _required("board", "string", "main board; candles from before it became that are of the former one"),
         Column("secids", "string", "all codes, oldest first, separated by commas"),
         Column("shortname", "string", "short name"),
         Column("name", "string", "full name"),

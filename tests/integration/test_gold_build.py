@@ -223,16 +223,26 @@ def test_a_month_of_two_codes_and_two_units_is_one_candle(town: Town) -> None:
 
 
 def test_only_the_main_board_is_read(town: Town) -> None:
-    """Candles of another board are not facts; when the main board moves, the facts do."""
+    """Candles of another board are not facts; when the main board moves, those of each are from its own days."""
     before = town.versions()
     town.silver.candles(*(candle("SBER", at, 7.0, board="SMAL") for at in range(5)))
     town.build()
     assert town.versions() == before
-    later = dt.datetime(2024, 2, 1, tzinfo=dt.UTC)
-    town.silver.close(INSTRUMENTS, card("SBER"), card("SBER", board="SMAL", is_primary=False))
-    town.silver.cards(card("SBER", is_primary=False, known_from=later), card("SBER", board="SMAL", known_from=later))
-    town.build()
-    assert [row["close"] for row in town.facts(SBER)] == [7.0] * 5
+    kept = town.facts(SBER)
+    seen = {"known_from": dt.datetime(2024, 4, 1, tzinfo=dt.UTC)}
+    was, beside = card("SBER"), card("SBER", board="SMAL", is_primary=False)
+    town.silver.put(INSTRUMENTS, [row | {"known_till": seen["known_from"]} for row in (was, beside)])
+    town.silver.cards(
+        card("SBER", is_primary=False, is_traded=False, history_till=day(29), **seen),
+        card("SBER", board="SMAL", history_from=day(0), **seen),
+    )
+    report = town.build()
+    assert (report.kind, report.inserted, report.dropped, town.facts(SBER)) == ("increment", 0, 0, kept)
+    town.silver.candles(*(candle("SBER", at, 7.0, board="SMAL") for at in range(30, 33)))
+    report = town.build()
+    assert (report.inserted, report.updated, report.dropped) == (3, 0, 0)
+    assert [row["close"] for row in town.facts(SBER)] == [100.0 + at % 7 for at in range(30)] + [7.0] * 3
+    assert {row["board"] for row in town.rows(DIM_INSTRUMENT) if row["secid"] == "SBER"} == {"SMAL"}
     assert town.is_like_a_rebuild()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import pytest
+
 from lakehouse.gold.instruments import Listed, Place, Row, list_instruments
 from lakehouse.gold.splits import Split
 from lakehouse.market.instrument import Instrument, instrument_id
@@ -18,7 +20,35 @@ T = Instrument("stock", "shares", "TQBR", "T")
 def card(secid: str, board: str = "TQBR", *, is_primary: bool = True, **rest: Any) -> Row:
     texts = {"shortname": secid.lower(), "name": f"{secid} plc", "isin": None, "type": "common_share"}
     place = {"engine": "stock", "market": "shares", "board": board, "secid": secid}
-    return {**place, **texts, "currency": "RUB", "decimals": 2, "is_traded": True, "is_primary": is_primary, **rest}
+    said = {"is_traded": True, "is_primary": is_primary, "history_from": None, "history_till": None}
+    return {**place, **texts, "currency": "RUB", "decimals": 2, **said, "known_from": at(1), "known_till": None, **rest}
+
+
+def at(day: int) -> dt.datetime:
+    """Return the night before a day of March 2024, when the exchange's cards are read."""
+    return dt.datetime(2024, 3, day, tzinfo=dt.UTC) - dt.timedelta(hours=2)
+
+
+def march(day: int) -> dt.date:
+    return dt.date(2024, 3, day)
+
+
+def boards_of(cards: list[Row], former: list[Row], renames: list[Row] | None = None) -> list[tuple[str, str, Any, Any]]:
+    """Return code, board, and dates, *after* and *till*, of the places of the only instrument."""
+    listed = only(list_instruments(cards, renames or [], [], {}, former))
+    return [(place.listing.secid, place.listing.board, place.after, place.till) for place in listed.places]
+
+
+def moved(seen: int, old: dict[str, Any], new: dict[str, Any], secid: str = "EQMX") -> tuple[list[Row], list[Row]]:
+    """Return current and former cards of what was seen to have moved from TQTF to TQBR on a day of March."""
+    now = [
+        card(secid, "TQTF", is_primary=False, **old, known_from=at(seen)),
+        card(secid, "TQBR", **new, known_from=at(seen)),
+    ]
+    return now, [
+        card(secid, "TQTF", **old, known_till=at(seen)),
+        card(secid, "TQBR", is_primary=False, **new, known_till=at(seen)),
+    ]
 
 
 def rename(old: str, new: str, date: dt.date = RENAMED) -> Row:
@@ -95,3 +125,75 @@ def test_a_split_of_a_reused_code_goes_to_the_security_of_its_date() -> None:
     found = list_instruments([card("A"), card("B"), card("C")], renames, splits, {})
     by_codes = {listed.row["secids"]: listed.splits for listed in found.values()}
     assert by_codes == {"A,B": (Split(dt.date(2009, 1, 1), 1, 2),), "A,C": (Split(dt.date(2015, 1, 1), 1, 3),)}
+
+
+@pytest.mark.parametrize("seen", [11, 25])
+def test_a_former_main_board_counts_until_its_end(seen: int) -> None:
+    """TQTF ends on Friday the 8th, TQBR begins on Monday: so it is, whether that is seen at once or weeks later."""
+    cards, former = moved(seen, {"is_traded": False, "history_till": march(8)}, {"history_from": march(11)})
+    assert boards_of(cards, former) == [
+        ("EQMX", "TQTF", SINCE_EVER, march(10)),
+        ("EQMX", "TQBR", march(10), FOR_EVER),
+    ]
+
+
+def test_a_board_that_was_traded_beside_the_main_one_counts_from_the_move() -> None:
+    """TQBR had a few candles for years, and TQTF has some still: each counts while it is the main one."""
+    cards, former = moved(11, {"history_till": march(25)}, {"history_from": dt.date(2020, 1, 1)})
+    assert boards_of(cards, former) == [("EQMX", "TQTF", SINCE_EVER, march(10)), ("EQMX", "TQBR", march(10), FOR_EVER)]
+
+
+def test_a_main_board_without_any_history_hides_nothing() -> None:
+    """A move that is told before it happens: while the old board is traded, and the new one never was, it goes on."""
+    cards, former = moved(11, {"history_till": march(15)}, {})
+    assert boards_of(cards, former) == [("EQMX", "TQTF", SINCE_EVER, FOR_EVER)]
+    cards, former = moved(11, {"history_till": march(8), "is_traded": False}, {})
+    assert boards_of(cards, former) == [("EQMX", "TQTF", SINCE_EVER, march(8)), ("EQMX", "TQBR", march(8), FOR_EVER)]
+
+
+def test_a_card_that_changes_otherwise_moves_nothing() -> None:
+    """A new name of a security opens a version of its card; its main board stays the one it was."""
+    former = [card("SBER", shortname="old", known_till=at(5))]
+    assert boards_of([card("SBER", known_from=at(5))], former) == [("SBER", "TQBR", SINCE_EVER, FOR_EVER)]
+
+
+def test_a_main_board_that_returns_has_two_spans() -> None:
+    """TQTF, TQBR, and TQTF again: three places, and no date twice."""
+    dates: dict[str, Any] = {"history_from": dt.date(2020, 1, 1), "history_till": march(25)}
+    cards = [card("EQMX", "TQTF", known_from=at(20), **dates), card("EQMX", is_primary=False, **dates)]
+    former = [
+        card("EQMX", "TQTF", known_till=at(11), **dates),
+        card("EQMX", known_from=at(11), known_till=at(20), **dates),
+    ]
+    assert boards_of(cards, former) == [
+        ("EQMX", "TQTF", SINCE_EVER, march(10)),
+        ("EQMX", "TQBR", march(10), march(19)),
+        ("EQMX", "TQTF", march(19), FOR_EVER),
+    ]
+
+
+def test_boards_and_renames_cut_each_other() -> None:
+    """A code that moved while it was an instrument's: of each board the dates on which both count."""
+    cards, former = moved(11, {"is_traded": False, "history_till": march(8)}, {"history_from": march(11)}, "OLD")
+    renames = [rename("OLD", "NEW", march(20))]
+    assert boards_of([*cards, card("NEW")], former, renames) == [
+        ("OLD", "TQTF", SINCE_EVER, march(10)),
+        ("OLD", "TQBR", march(10), march(20)),
+        ("NEW", "TQBR", march(20), FOR_EVER),
+    ]
+    renames = [rename("OLD", "NEW", march(5))]
+    assert boards_of([*cards, card("NEW")], former, renames) == [
+        ("OLD", "TQTF", SINCE_EVER, march(5)),
+        ("NEW", "TQBR", march(5), FOR_EVER),
+    ]
+
+
+def test_what_moved_to_another_market_stays_in_the_former_one() -> None:
+    """There it is another instrument; here it keeps its candles."""
+    cards = [card("EQMX", "FQBR", market="foreignshares", known_from=at(11))]
+    former = [card("EQMX", "TQTF", known_till=at(11))]
+    found = list_instruments(cards, [], [], {}, former)
+    assert {listed.row["market"]: listed.places[-1].till for listed in found.values()} == {
+        "foreignshares": FOR_EVER,
+        "shares": FOR_EVER,
+    }
