@@ -27,4 +27,5 @@ def read_matrix() -> dict[str, dict[str, Expected]]:
         assert name not in section, f"{name} is there twice"
         assert set(marks) <= {ANSWERED, REFUSED, NOT_THERE}, line
         section[name] = dict(zip(ASKING, marks, strict=True))
+    assert tuple(matrix) == SECTIONS
     return matrix

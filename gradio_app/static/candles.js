@@ -71,7 +71,7 @@ export async function* readNewestFirst(query, span, signal) {
 }
 
 /** Cut the dates `from`..`till` into windows of about WINDOW_ROWS rows, newest first. */
-export function planWindows({ from, till, rowsPerDay }) {
+function planWindows({ from, till, rowsPerDay }) {
   const days = Math.max(1, Math.floor(WINDOW_ROWS / Math.max(rowsPerDay, 0.01)));
   const windows = [];
   for (let last = dayNumber(till); last >= dayNumber(from); last -= days) {

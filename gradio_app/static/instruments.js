@@ -11,7 +11,7 @@ export async function findInstruments(text) {
 }
 
 /** The former tickers of an instrument. */
-export function formerSecids({ secid, secids }) {
+function formerSecids({ secid, secids }) {
   return secids.filter((other) => other !== secid);
 }
 

@@ -41,7 +41,7 @@ export function grouped(value, decimals) {
   return value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 }
 
-export function shortNumber(value) {
+function shortNumber(value) {
   if (Number.isNaN(value)) return "–";
   const [divisor, unit] = [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "K"]].find(([size]) => value >= size) ?? [1, ""];
   return `${(value / divisor).toLocaleString("en-US", { maximumFractionDigits: 2 })}${unit}`;

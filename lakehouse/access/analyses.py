@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ class Analysis:
     name: str
     code: str
     selection: Mapping[str, Any]
-    saved_at: dt.datetime
 
 
 def names(conn: Connection[Any], user: User) -> list[str]:
@@ -42,7 +40,7 @@ def open_analysis(conn: Connection[Any], user: User, name: str) -> Analysis:
     """Return a user's analysis; raise BadInput when there is none of this name."""
     with conn.cursor(row_factory=class_row(Analysis)) as cursor:
         found = cursor.execute(
-            "SELECT name, code, selection, saved_at FROM lake.analysis WHERE user_id = %s AND name = %s",
+            "SELECT name, code, selection FROM lake.analysis WHERE user_id = %s AND name = %s",
             (user.user_id, parse_name(name)),
         ).fetchone()
     if found is None:

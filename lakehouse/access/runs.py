@@ -109,8 +109,8 @@ def record_end(conn: Connection[Any], run_id: uuid.UUID, end: End) -> None:
     )
 
 
-def newest(conn: Connection[Any], user: User | None, limit: int = 20) -> list[Run]:
-    """Return the newest runs of a user, or of everybody for None."""
+def newest(conn: Connection[Any], user: User | None) -> list[Run]:
+    """Return the 20 newest runs of a user, or of everybody for None."""
     with conn.cursor(row_factory=class_row(Run)) as cursor:
         return cursor.execute(
             """
@@ -119,7 +119,7 @@ def newest(conn: Connection[Any], user: User | None, limit: int = 20) -> list[Ru
                 selection, data_rows, ended_at, status, message, wall_s, cpu_s, peak_bytes
             FROM lake.sandbox_run LEFT JOIN lake.sandbox_run_end USING (run_id)
             WHERE %(name)s::text IS NULL OR user_name = %(name)s
-            ORDER BY began_at DESC LIMIT %(limit)s
+            ORDER BY began_at DESC LIMIT 20
             """,
-            {"name": user.name if user else None, "limit": limit},
+            {"name": user.name if user else None},
         ).fetchall()

@@ -82,11 +82,11 @@ RULES = (
 )
 
 
-def remove_old(conn: Connection[Any], now: dt.datetime | None = None) -> dict[str, int]:
+def remove_old(conn: Connection[Any]) -> dict[str, int]:
     """Remove what is older than its rule keeps it, each rule in a transaction; return how many rows, by rule."""
     removed = {}
     for rule in RULES:
-        before = (now or dt.datetime.now(dt.UTC)) - dt.timedelta(rule.days)
+        before = dt.datetime.now(dt.UTC) - dt.timedelta(rule.days)
         with conn.transaction():
             for statement in rule.statements:
                 count = conn.execute(statement, {"before": before}).rowcount

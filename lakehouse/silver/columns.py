@@ -56,12 +56,6 @@ def read_values(type_: Type, raw: Sequence[Any]) -> Values:
     return Values(data, null, bad)
 
 
-def constant(value: Any, rows: int) -> Values:
-    """Return a column that holds *value* in each of *rows* rows."""
-    none = np.zeros(rows, np.bool_)
-    return Values(np.full(rows, value), none, none)
-
-
 def absent(type_: Type, rows: int) -> Values:
     """Return a column of NULLs, for a column that the exchange did not send."""
     return Values(np.zeros(rows, _CONVERT[type_][1]), np.ones(rows, np.bool_), np.zeros(rows, np.bool_))

@@ -16,12 +16,10 @@ from lakehouse.iss.pages import Page
 from lakehouse.iss.reference import (
     CALENDAR,
     CHANGEOVER,
-    INDEX,
     SPLITS,
     TIMETABLE,
     fetch_calendar,
     fetch_changeover,
-    fetch_index,
     fetch_splits,
     fetch_timetable,
 )
@@ -145,9 +143,8 @@ async def test_card_names_the_primary_board(client: IssClient) -> None:
 
 
 async def test_reference_tables_have_their_blocks(client: IssClient) -> None:
-    """Index, timetable, calendar, splits and changes of codes have rows, with the columns that are read."""
+    """Timetable, calendar, splits and changes of codes have rows, with the columns that are read."""
     answers = {
-        "engines": (await fetch_index(client), INDEX),
         "timetable": (await fetch_timetable(client, "stock"), TIMETABLE),
         "off_days": (await fetch_calendar(client, "stock", D("2026-01-01"), D("2026-12-31")), CALENDAR),
         "splits": (await fetch_splits(client, "stock"), SPLITS),
