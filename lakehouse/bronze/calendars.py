@@ -18,7 +18,7 @@ from lakehouse.iss.blocks import Block
 from lakehouse.iss.errors import IssUnavailable
 from lakehouse.market.sessions import Calendar
 
-# The calendar's letter for a weekend; with trading it is a weekend session (ISS.md section 1).
+# The calendar's letter for a weekend; with trading it is a weekend session (docs/iss.md section 1).
 _WEEKEND = "W"
 
 
@@ -36,7 +36,7 @@ def known_calendar(context: FetchContext, conn: Connection[Any], engine: str) ->
     if timetable:
         return _stored(context.store_url, tuple(context.store_options.items()), timetable, calendar)
     blocks = dict(read_reference(context, "timetable", engine=engine).blocks)
-    # Some are answered with a login page (ISS.md section 1); the timetable alone then decides.
+    # Some are answered with a login page (docs/iss.md section 1); the timetable alone then decides.
     with suppress(IssUnavailable):
         blocks |= read_reference(context, "calendar", engine=engine).blocks
     return _calendar(blocks)

@@ -100,7 +100,7 @@ def read_window(
     """
     Read a window to its proven end; return what was read and the requests that it took.
 
-    Two rows of one begin are believed when two readings gave the same: the exchange has some that last (ISS.md
+    Two rows of one begin are believed when two readings gave the same: the exchange has some that last (docs/iss.md
     section 7), and a page may have one more by mistake.
 
     Raises:

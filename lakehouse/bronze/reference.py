@@ -27,7 +27,7 @@ from lakehouse.market.instrument import Instrument, parse_secid
 from lakehouse.market.renames import Chain, Rename, rename_chains
 from lakehouse.storage.store import open_store
 
-# The exchange's history goes back to here (ISS.md section 6).
+# The exchange's history goes back to here (docs/iss.md section 6).
 CALENDAR_FROM = dt.date(1997, 1, 1)
 
 

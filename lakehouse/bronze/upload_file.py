@@ -152,7 +152,7 @@ def _check_timeframe(series: Series, begins: Sequence[dt.datetime], ends: Sequen
         for number, (begin, end) in enumerate(zip(begins, ends, strict=True), 1)
         if isinstance(end, str) and end > f"{_last_moment(series, begin)}"
     ]
-    # The exchange has a few that end where no candle does (ISS.md section 7)
+    # The exchange has a few that end where no candle does (docs/iss.md section 7)
     if len(lasting) * 2 > len(begins):
         row = lasting[0] - 1
         raise BadInput(

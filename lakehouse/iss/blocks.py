@@ -1,4 +1,4 @@
-"""Blocks of an answer, read by name: the exchange adds columns and moves them (ISS.md section 4)."""
+"""Blocks of an answer, read by name: the exchange adds columns and moves them (docs/iss.md section 4)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from lakehouse.market.instrument import Instrument
 from lakehouse.market.timeframe import Timeframe
 
 VALUES = ("open", "high", "low", "close", "value", "volume")
-# The exchange never gives more, whatever is asked (ISS.md section 3).
+# The exchange never gives more, whatever is asked (docs/iss.md section 3).
 PAGE_ROWS = 500
 # The end proof of a window that ends where the series does.
 SERIES_END = "last row of the series"
@@ -139,7 +139,7 @@ def _after(name: str, last: str, answer: Answer) -> Page:
     """
     Return what an answer gives beyond the row *last*, with which it must begin if there was one.
 
-    Two rows of one begin exist at the exchange (ISS.md section 7) and are Silver's to judge; going back is not.
+    Two rows of one begin exist at the exchange (docs/iss.md section 7) and are Silver's to judge; going back is not.
     """
     block = read_block(answer, "candles", (*VALUES, "begin", "end"))
     check_types(answer, block, VALUES, NUMBER_OR_NULL)

@@ -23,7 +23,7 @@ from lakehouse.iss.answer import Answer
 from lakehouse.iss.errors import IssContractError, IssUnavailable
 
 USER_AGENT = f"moex-lakehouse/{version('moex-lakehouse')}"
-# 500-504 is the exchange's overload; it also resets connections, which aiohttp raises (ISS.md section 8).
+# 500-504 is the exchange's overload; it also resets connections, which aiohttp raises (docs/iss.md section 8).
 RETRIED_STATUS = frozenset({429, 500, 501, 502, 503, 504})
 
 
@@ -247,7 +247,7 @@ def _answer(response: aiohttp.ClientResponse, body: bytes) -> Answer:
 def _parse(url: str, content_type: str, body: bytes) -> Any:
     if not body:
         raise IssUnavailable(url, "answered 200 with an empty body")
-    # A login or error page comes as 200 and HTML (ISS.md section 8).
+    # A login or error page comes as 200 and HTML (docs/iss.md section 8).
     if content_type == "text/html" or body.lstrip()[:1] == b"<":
         raise IssUnavailable(url, f"answered 200 with a web page ({content_type}, {len(body)} bytes) instead of JSON")
     try:

@@ -13,7 +13,7 @@ from lakehouse.iss.pages import Page, check_span, key_column, segment
 
 VALUES = ("open", "high", "low", "close", "value", "volume")
 CURSOR = ("index", "total", "pagesize")
-# Other markets have no official close or no weighted average (ISS.md section 4).
+# Other markets have no official close or no weighted average (docs/iss.md section 4).
 _OF_SHARES = ("waprice", "legalcloseprice")
 
 

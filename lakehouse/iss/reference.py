@@ -1,4 +1,4 @@
-"""Tables of the exchange that concern many securities: index, timetable, calendar, splits, changes of code."""
+"""Tables of the exchange that concern many securities: timetable, calendar, splits, changes of code."""
 
 from __future__ import annotations
 
@@ -13,25 +13,10 @@ from lakehouse.iss.pages import segment
 
 Required = Mapping[str, tuple[str, ...]]
 
-INDEX: Required = {
-    "engines": ("id", "name"),
-    "markets": ("id", "trade_engine_name", "market_name"),
-    "boards": ("engine_id", "market_id", "boardid", "is_traded"),
-}
 TIMETABLE: Required = {"timetable": ("week_day", "is_work_day"), "dailytable": ("date", "is_work_day")}
 CALENDAR: Required = {"off_days": ("tradedate", "is_traded", "reason")}
 SPLITS: Required = {"splits": ("tradedate", "secid", "before", "after")}
 CHANGEOVER: Required = {"changeover": ("action_date", "old_secid", "new_secid")}
-
-
-async def fetch_index(client: IssClient) -> list[Answer]:
-    """
-    Fetch the exchange's engines, markets and boards.
-
-    Source:
-        https://iss.moex.com/iss/reference/28
-    """
-    return await _fetch(client, "/index.json", INDEX)
 
 
 async def fetch_timetable(client: IssClient, engine: str) -> list[Answer]:
@@ -39,7 +24,7 @@ async def fetch_timetable(client: IssClient, engine: str) -> list[Answer]:
     Fetch the working days of the week and their coming exceptions.
 
     Source:
-        ``/engines/{engine}.json`` (ISS.md section 1)
+        ``/engines/{engine}.json`` (docs/iss.md section 1)
     """
     return await _fetch(client, f"/engines/{segment(engine)}.json", TIMETABLE)
 
@@ -49,7 +34,7 @@ async def fetch_calendar(client: IssClient, engine: str, from_: dt.date, till: d
     Fetch every date of a span: whether there is trading, and why not.
 
     Source:
-        ``/calendars/{engine}.json`` (ISS.md section 1); some are answered with a login page: IssUnavailable.
+        ``/calendars/{engine}.json`` (docs/iss.md section 1); some are answered with a login page: IssUnavailable.
     """
     span: dict[str, str | int] = {"from": from_.isoformat(), "till": till.isoformat(), "show_all_days": 1}
     return await _fetch(client, f"/calendars/{segment(engine)}.json", CALENDAR, span)
@@ -60,7 +45,7 @@ async def fetch_splits(client: IssClient, engine: str) -> list[Answer]:
     Fetch all splits and consolidations.
 
     Source:
-        ``/statistics/engines/{engine}/splits.json`` (ISS.md section 1)
+        ``/statistics/engines/{engine}/splits.json`` (docs/iss.md section 1)
     """
     return await _fetch(client, f"/statistics/engines/{segment(engine)}/splits.json", SPLITS)
 
@@ -70,7 +55,7 @@ async def fetch_changeover(client: IssClient, engine: str, market: str) -> list[
     Fetch all changes of codes of a market.
 
     Source:
-        ``/history/engines/{engine}/markets/{market}/securities/changeover.json`` (ISS.md section 1)
+        ``/history/engines/{engine}/markets/{market}/securities/changeover.json`` (docs/iss.md section 1)
     """
     path = f"/history/engines/{segment(engine)}/markets/{segment(market)}/securities/changeover.json"
     return await _fetch(client, path, CHANGEOVER)

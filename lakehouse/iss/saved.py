@@ -99,5 +99,5 @@ def _text(body: bytes) -> str:
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # What the exchange's CSV is written in (ISS.md section 2)
+        # What the exchange's CSV is written in (docs/iss.md section 2)
         return body.decode("cp1251", "replace")

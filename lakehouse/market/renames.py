@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-# A successor that has no code yet is called XXXXXX (ISS.md section 1)
+# A successor that has no code yet is called XXXXXX (docs/iss.md section 1)
 _PLACEHOLDER = re.compile("X{4,}")
 
 SINCE_EVER = dt.date.min

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from lakehouse.market.moscow import to_moscow, to_utc
 
-# The last quarter of an hour is not given to everybody (ISS.md section 5): no date and no absence is settled before.
+# The last quarter of an hour is not given to everybody (docs/iss.md section 5): no date, no absence is settled before.
 DELAY = dt.timedelta(minutes=15)
 # What the exchange corrects in the night after a session, it corrects before the next one begins.
 SETTLE = dt.timedelta(hours=4)
 # The morning session begins at 06:50 and the evening session ends at 23:50, a weekend's lasts from 09:50 to 19:00
-# (ISS.md section 5).
+# (docs/iss.md section 5).
 _MORNING_BEGINS, _EVENING_ENDS = dt.time(6, 50), dt.time(23, 50)
 _WEEKEND_BEGINS, _WEEKEND_ENDS = dt.time(9, 50), dt.time(19)
 _DAY = dt.timedelta(days=1)

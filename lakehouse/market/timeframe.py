@@ -12,7 +12,7 @@ class Timeframe(StrEnum):
     """
     The length of a candle.
 
-    Values are ours; ISS calls them ``interval`` 1, 10, 60, 24, 7, 31 and 4 (ISS.md section 2).
+    Values are ours; ISS calls them ``interval`` 1, 10, 60, 24, 7, 31 and 4 (docs/iss.md section 2).
     """
 
     MINUTE = "1m"

@@ -19,7 +19,7 @@ from lakehouse.silver.columns import Mask, Values
 
 _NOT_NEGATIVE = ("value", "volume", "trades")
 _PRICES = ("open", "high", "low", "close")
-# changeover.json names a successor that has no code yet so (ISS.md section 1)
+# changeover.json names a successor that has no code yet so (docs/iss.md section 1)
 PLACEHOLDER = "XXXXXX"
 
 

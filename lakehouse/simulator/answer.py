@@ -1,4 +1,4 @@
-"""ISS's blocks as JSON: compact or extended, with or without metadata (ISS.md sections 2 and 4)."""
+"""ISS's blocks as JSON: compact or extended, with or without metadata (docs/iss.md sections 2 and 4)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from lakehouse.simulator.security import CalendarDay
 FIRST_DATE = dt.date(2016, 7, 1)
 # Days are made up to here; the clock cannot go further
 LAST_DATE = dt.date(2027, 12, 31)
-# The market stood still (ISS.md section 5)
+# The market stood still (docs/iss.md section 5)
 CLOSED_FROM, CLOSED_TILL = dt.date(2022, 2, 28), dt.date(2022, 3, 23)
 
 _HOLIDAYS = {(1, 1), (1, 2), (1, 7), (2, 23), (3, 8), (5, 1), (5, 9), (6, 12), (11, 4), (12, 31)}

@@ -123,7 +123,7 @@ def encode_candles(candles: Candles) -> EncodedCandles:
     """Return the JSON text of *candles*, columns in ISS's order."""
     columns = [getattr(candles, name).tolist() for name in VALUES]
     rows = zip(*columns, _texts(candles.begin), _texts(candles.end), strict=True)
-    # ISS writes whole numbers of double columns without a fraction (ISS.md section 4)
+    # ISS writes whole numbers of double columns without a fraction (docs/iss.md section 4)
     text = orjson.dumps(list(rows)).replace(b".0,", b",")
     # No string in a row holds a bracket, so each closing one ends a row, and the last ends the list
     stops = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("]"))[:-1] + 1

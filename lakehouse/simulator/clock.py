@@ -8,7 +8,7 @@ import time
 from lakehouse.market.moscow import to_utc
 
 EPOCH = dt.datetime.fromisoformat("1970-01-01")
-# Anonymous readers see share data about 15 minutes late (ISS.md section 5)
+# Anonymous readers see share data about 15 minutes late (docs/iss.md section 5)
 DELAY = dt.timedelta(minutes=15)
 
 

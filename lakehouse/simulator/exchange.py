@@ -228,7 +228,7 @@ def _ends(secid: str, interval: int, begin: Ints, last: Ints) -> Ints:
     """
     Return the ends of candles that are over; *last* is the begin of the last minute or day in each.
 
-    The hour's is often the moment of its builder's last update instead of the boundary (ISS.md section 5).
+    The hour's is often the moment of its builder's last update instead of the boundary (docs/iss.md section 5).
     """
     if interval not in (*INTRADAY, DAY):
         return last

@@ -45,7 +45,7 @@ class Families:
         self._history = lru_cache(maxsize=256)(lambda secid: HistoryText(exchange.history(secid)))
 
     def candles(self, segments: Segments, query: Query) -> list[Block]:
-        """Return a page of candles; 200 and no rows for what the exchange does not know (ISS.md section 8)."""
+        """Return a page of candles; 200 and no rows for what the exchange does not know (docs/iss.md section 8)."""
         rows = b""
         card = self._card(segments)
         if card and query.interval in self.exchange.intervals(card.secid):

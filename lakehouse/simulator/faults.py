@@ -1,4 +1,4 @@
-"""What the exchange can do wrong (ISS.md section 10): the kinds of faults, and which requests they concern."""
+"""What the exchange can do wrong (docs/iss.md section 10): the kinds of faults, and which requests they concern."""
 
 from __future__ import annotations
 

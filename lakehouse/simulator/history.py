@@ -29,7 +29,7 @@ INDEX = columns(
     "BOARDID:string:12 SECID:string:36 TRADEDATE:date SHORTNAME:string:189 NAME:string:765 CLOSE OPEN HIGH LOW VALUE "
     "NUMTRADES VOLUME DECIMALS:int32 CAPITALIZATION CURRENCYID:string:9 DIVISOR TRADINGSESSION:int32"
 )
-# The exchange's newest column (ISS.md section 4)
+# The exchange's newest column (docs/iss.md section 4)
 TRADE_SESSION_DATE = columns("TRADE_SESSION_DATE:date")
 
 

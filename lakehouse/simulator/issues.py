@@ -1,8 +1,8 @@
 """
 The made market's securities.
 
-The codes, boards and corporate actions are those of the exchange (ISS.md section 7), so that what breaks readers is
-there; every price and volume is made.
+The codes, boards and corporate actions are those of the exchange (docs/iss.md section 7), so that what breaks readers
+is there; every price and volume is made.
 """
 
 from __future__ import annotations
@@ -309,5 +309,5 @@ SPLITS = (
     ("2025-03-27", "PLZL", 1, 10),
     ("2026-04-17", "T", 1, 10),
 )
-# Date of the last day under the old code (ISS.md section 7), old and new code
+# Date of the last day under the old code (docs/iss.md section 7), old and new code
 RENAMES = (("2023-08-16", "ISKJ", "ABIO"), ("2024-11-27", "TCSG", "T"))

@@ -1,4 +1,4 @@
-"""The parameters of a request (ISS.md section 2). What is unknown is ignored, as the exchange does."""
+"""The parameters of a request (docs/iss.md section 2). What is unknown is ignored, as the exchange does."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _asked(request: web.Request, found: Route, families: Families, query: Query)
 
 
 def _not_found(request: web.Request) -> web.Response:
-    # The exchange, too, answers a path that it does not have with HTML (ISS.md section 8)
+    # The exchange, too, answers a path that it does not have with HTML (docs/iss.md section 8)
     path = request.path.replace("&", "&amp;").replace("<", "&lt;")
     return web.Response(text=_NOT_FOUND.format(path=path), status=404, content_type="text/html")
 

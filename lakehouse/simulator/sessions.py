@@ -1,4 +1,4 @@
-"""In which minutes of a day the exchange trades, by era (ISS.md section 5)."""
+"""In which minutes of a day the exchange trades, by era (docs/iss.md section 5)."""
 
 from __future__ import annotations
 

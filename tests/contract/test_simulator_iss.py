@@ -1,4 +1,4 @@
-"""The simulator speaks ISS as ISS.md section 10 says, over a real socket."""
+"""The simulator speaks ISS as docs/iss.md section 10 says, over a real socket."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_an_interval_may_be_absent_or_unknown(url: str) -> None:
 
 
 def test_blocks_and_columns_can_be_chosen(url: str) -> None:
-    """iss.meta, iss.only, iss.data and {block}.columns do as ISS.md section 2 says."""
+    """iss.meta, iss.only, iss.data and {block}.columns do as docs/iss.md section 2 says."""
     query: dict[str, Any] = {"interval": 24, "from_": "2026-06-29", "till": "2026-06-30"}
     assert "metadata" not in candles(url, iss_meta="off", **query).document["candles"]
     assert candles(url, iss_only="history", **query).document == {}
