@@ -39,7 +39,11 @@ class CandlesQuery(Parameters):
     from_: Annotated[Date, Field(alias="from")] = None
     till: Date = None
     adjust: Annotated[
-        Literal["none", "split"], Field(description="split: prices and volumes comparable with today's")
+        Literal["none", "split"],
+        Field(
+            description="split: prices and volumes comparable with today's, by silver.splits: the exchange's list, and "
+            "what an administrator added to it (lakehouse splits)"
+        ),
     ] = "none"
     limit: Annotated[
         int | None,

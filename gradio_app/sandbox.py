@@ -212,7 +212,12 @@ def _data_form() -> tuple[list[Any], gr.Dropdown]:
     with gr.Row(elem_classes="lh-spans"):
         from_ = gr.Textbox(label="From", placeholder="the first day", elem_id="lh-run-from", min_width=110, max_lines=1)
         till = gr.Textbox(label="Till", placeholder="the last day", elem_id="lh-run-till", min_width=110, max_lines=1)
-    adjust = gr.Radio([("Adjusted for splits", "split"), ("Raw", "none")], value="split", label="Prices")
+    adjust = gr.Radio(
+        [("Adjusted for splits", "split"), ("Raw", "none")],
+        value="split",
+        label="Prices",
+        info="Splits are the exchange's list, and what an administrator added to it (lakehouse splits)",
+    )
     wall_s = gr.Dropdown(
         [(f"{seconds} s", seconds) for seconds in ADMIN_WALL_S], value=10, label="Time limit", visible=False
     )

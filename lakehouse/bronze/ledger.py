@@ -93,6 +93,25 @@ def card_of_first_candles(conn: Connection, instrument: Instrument) -> LedgerObj
         return cursor.execute(_OBJECTS + _OF_FIRST_CANDLES, vars(instrument)).fetchone()
 
 
+def newest_of_family(conn: Connection, family: str) -> list[LedgerObject]:
+    """Return the complete object that was fetched last of each series of a *family* of reference."""
+    with conn.cursor(row_factory=class_row(LedgerObject)) as cursor:
+        return cursor.execute(_NEWEST_OF_FAMILY, [family]).fetchall()
+
+
+def later_than_known(conn: Connection, series: Series, now: dt.datetime | None = None) -> dt.datetime:
+    """
+    Return a moment at which something may become known of *series*: at least a second after all that is known of it.
+
+    Args:
+        now: The present; by default the exchange's clock when it last answered. Whole seconds count, as keys have them.
+    """
+    row = conn.execute(_LATEST, _names(series)).fetchone()
+    newest_of_all, newest_of_series = row or (None, None)
+    at = (now or newest_of_all or dt.datetime.now(dt.UTC)).replace(microsecond=0)
+    return max(at, newest_of_series + dt.timedelta(seconds=1)) if newest_of_series else at
+
+
 def mark_merged(conn: Connection, keys: Sequence[str]) -> None:
     """Record that Silver holds the objects of *keys*."""
     conn.execute("UPDATE lake.bronze_object SET merged_at = now() WHERE object_key = ANY(%s)", [list(keys)])
@@ -166,6 +185,16 @@ _OF_FIRST_CANDLES: LiteralString = """,
             AND (engine, market, board, secid) = (%(engine)s, %(market)s, %(board)s, %(secid)s)) AS first
     WHERE family = 'securities' AND secid = %(secid)s AND complete
     ORDER BY fetched_at <= first.at DESC, abs(extract(epoch FROM fetched_at - first.at)), object_key LIMIT 1"""
+_NEWEST_OF_FAMILY: LiteralString = (
+    "SELECT DISTINCT ON (engine, market, board, secid, timeframe) * FROM ("  # noqa: S608 - made of literals
+    + _OBJECTS
+    + " WHERE family = %s AND complete) o"
+    + " ORDER BY engine, market, board, secid, timeframe, fetched_at DESC, object_key DESC"
+)
+_LATEST: LiteralString = """
+    SELECT max(fetched_at), max(fetched_at) FILTER (WHERE (family, engine, market, board, secid, timeframe)
+        = (%(family)s, %(engine)s, %(market)s, %(board)s, %(secid)s, %(timeframe)s))
+    FROM lake.bronze_object"""
 _INSERT_OBJECT: LiteralString = """
     INSERT INTO lake.bronze_object (object_key, family, engine, market, board, secid, timeframe, span, complete,
         fetched_at, rank, rows, pages, end_proof)

@@ -17,8 +17,8 @@ import structlog
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from lakehouse.bronze.ledger import record_landed
-from lakehouse.bronze.objects import FETCHED, Trailer, decode_object, encode_object
+from lakehouse.bronze.ledger import later_than_known, record_landed
+from lakehouse.bronze.objects import FETCHED, decode_object, encode_object
 from lakehouse.bronze.upload_file import MAX_FILE, UPLOADS, read_upload
 from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.storage.events import is_plain
@@ -120,7 +120,7 @@ def accept(conn: Connection[Any], store: Store, key: str, by: str, now: dt.datet
     if found.accepted_by:
         raise BadInput(f"{key} was accepted by {found.accepted_by} already")
     uploaded = decode_object(store.get(found.object_key))
-    at = _later(conn, uploaded.trailer, now)
+    at = later_than_known(conn, uploaded.trailer.window.series, now)
     trailer = replace(uploaded.trailer, fetched_at=at, rank=FETCHED, end_proof=f"accepted by {by}")
     object_key, body = encode_object([replace(each, fetched_at=at) for each in uploaded.exchanges], trailer)
     store.put(object_key, body)
@@ -209,18 +209,3 @@ def _write(
             "by": by,
         },
     )
-
-
-def _later(conn: Connection[Any], trailer: Trailer, now: dt.datetime | None) -> dt.datetime:
-    """Return *now*, at least a second after all that was observed of the series; whole seconds, as keys have them."""
-    row = conn.execute(
-        """
-        SELECT max(fetched_at), max(fetched_at) FILTER (WHERE (family, engine, market, board, secid, timeframe)
-            = (%(family)s, %(engine)s, %(market)s, %(board)s, %(secid)s, %(timeframe)s))
-        FROM lake.bronze_object
-        """,
-        vars(trailer.window.series),
-    ).fetchone()
-    newest, newest_of_series = row or (None, None)
-    at = (now or newest or trailer.fetched_at).replace(microsecond=0)
-    return max(at, newest_of_series + dt.timedelta(seconds=1)) if newest_of_series else at

@@ -16,6 +16,7 @@ from lakehouse.cli.platform import rebuild, simulator, up
 from lakehouse.cli.prepare import buckets, migrate
 from lakehouse.cli.quality import quality, quarantine
 from lakehouse.cli.schedules import schedules
+from lakehouse.cli.splits import splits
 from lakehouse.cli.sql import sql
 from lakehouse.cli.tokens import tokens
 from lakehouse.cli.uploads import upload, uploads
@@ -40,6 +41,7 @@ COMMANDS = (
     sql,
     upload,
     uploads,
+    splits,
     quarantine,
     quality,
     users,

@@ -18,7 +18,9 @@ from psycopg import Connection
 from lakehouse.access.roles import Role, User
 from lakehouse.database.connection import connect
 from lakehouse.settings import load_settings
+from lakehouse.storage.store import Store, open_store
 from lakehouse.up import running_dsn, with_settings
+from lakehouse.up.plan import read_stamp
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,6 +72,18 @@ def operator() -> User:
 def connected(data: Path | None) -> Connection[Any]:
     """Connect to the database of the platform that runs on a folder; raise BadInput when none does."""
     return connect(running_dsn(with_settings(load_settings(), data_dir=data)))
+
+
+def opened_store(data: Path | None) -> Store:
+    """Return the store of Bronze of the platform on a folder."""
+    settings = with_settings(load_settings(), data_dir=data)
+    return open_store(settings.bronze_location, settings.s3_options)
+
+
+def present(data: Path | None) -> dt.datetime | None:
+    """Return the present; None where the source is no exchange: then its clock when it last answered counts."""
+    is_real = read_stamp(with_settings(load_settings(), data_dir=data).data_dir)["source"] == "exchange"
+    return dt.datetime.now(dt.UTC) if is_real else None
 
 
 def plain(value: object) -> object:

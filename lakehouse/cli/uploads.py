@@ -15,14 +15,10 @@ from lakehouse.access import audit
 from lakehouse.bronze import uploads as uploaded
 from lakehouse.bronze.upload_file import upload_key
 from lakehouse.bronze.window import Series
-from lakehouse.cli.options import connected, data_option, operator, plain
+from lakehouse.cli.options import connected, data_option, opened_store, operator, plain, present
 from lakehouse.jobs.events import file_uploaded, object_landed
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.timeframe import Timeframe
-from lakehouse.settings import load_settings
-from lakehouse.storage.store import Store, open_store
-from lakehouse.up import with_settings
-from lakehouse.up.plan import read_stamp
 
 
 @click.command()
@@ -55,7 +51,7 @@ def upload(
     series = Series("history", engine, market) if history else series
     refused = []
     with connected(data) as conn:
-        store, user = _store(data), operator()
+        store, user = opened_store(data), operator()
         for path in files:
             try:
                 with conn.transaction():
@@ -94,19 +90,12 @@ def uploads(context: click.Context, data: Path | None, limit: int, as_json: bool
 def accept(data: Path | None, upload_key: str) -> None:
     """Let the rows of the file UPLOAD_KEY revise candles, as if the exchange had given them last."""
     with connected(data) as conn:
-        is_real = read_stamp(with_settings(load_settings(), data_dir=data).data_dir)["source"] == "exchange"
-        store, user = _store(data), operator()
-        now = dt.datetime.now(dt.UTC) if is_real else None
+        store, user = opened_store(data), operator()
         with conn.transaction():
-            object_key = uploaded.accept(conn, store, upload_key, user.name, now)
+            object_key = uploaded.accept(conn, store, upload_key, user.name, present(data))
             audit.record(conn, user, "accept upload", upload_key, {"object_key": object_key}, "accepted", "")
         object_landed(conn, store, object_key)
     click.echo(f"{upload_key} is accepted: its rows are the newest now")
-
-
-def _store(data: Path | None) -> Store:
-    settings = with_settings(load_settings(), data_dir=data)
-    return open_store(settings.bronze_location, settings.s3_options)
 
 
 def _print(found: Sequence[uploaded.Upload]) -> None:

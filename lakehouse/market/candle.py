@@ -98,7 +98,8 @@ INSTRUMENTS = Table(
 
 SPLITS = Table(
     "silver.splits",
-    "Every version of splits and consolidations; prices before the date are multiplied by before / after.",
+    "Every version of splits and consolidations; prices before the date are multiplied by before / after. It is the "
+    "exchange's list, and what an administrator added to it (`lakehouse splits`): `iss/added_splits/` in `source`.",
     (
         _required("engine", "string", "trading system"),
         _required("secid", "string", "code of the security"),

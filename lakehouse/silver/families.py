@@ -91,6 +91,16 @@ _ALL = (
         {"secid": "secid", "trade_date": "tradedate", "before": "before", "after": "after"},
         "series",
     ),
+    # What the exchange does not list and an administrator added (bronze/added_splits.py)
+    Family(
+        "added_splits",
+        SPLITS,
+        "splits",
+        ("engine",),
+        {"secid": "secid", "trade_date": "tradedate", "before": "before", "after": "after"},
+        "series",
+        tier=-1,
+    ),
     Family(
         "changeover",
         RENAMES,

@@ -12,8 +12,8 @@ Views that the text reads:
     rows     parse's rows: object_id, series_id, tier, is_new, known_from, line, row, rule, payload, row columns
     stored   the table's versions that the derivation may change: series_id, fast, row columns, known_from, known_till,
              source; where `fast`, only current ones: they stand for all merged objects, which are older than the new
-    silent   complete objects that may lack a key: object_id, series_id, known_from, is_new, board, secid, from_at,
-             till_at
+    silent   complete objects that may lack a key: object_id, series_id, known_from, is_new, tier, board, secid,
+             from_at, till_at
     objects  object_id, object_key
     series   series_id and the columns that the request fixed
 """
@@ -127,7 +127,8 @@ def _absences(table: Table) -> str:
         f"SELECT {_list('series_id', *keys)} FROM {view}" for view in ("rows WHERE rule IS NULL", "stored")
     )
     same = [f"r.{name} = k.{name}" for name in ("series_id", *keys)]
-    return f"""SELECT k.series_id, 0 AS tier, {_list(*columns)}, s.known_from, s.object_id, 0 AS line, 0 AS row,
+    tier = "s.tier" if has_tiers(table) else "0 AS tier"
+    return f"""SELECT k.series_id, {tier}, {_list(*columns)}, s.known_from, s.object_id, 0 AS line, 0 AS row,
     s.is_new, FALSE AS seen, NULL AS source, NULL AS rule, NULL AS payload
     FROM ({known}) k JOIN silent s ON {_all(covered)}
     LEFT ANTI JOIN rows r ON r.object_id = s.object_id AND {_all(same)}"""
@@ -137,7 +138,8 @@ def _counts(table: Table) -> str:
     if not has_tiers(table):
         return "rule IS NULL"
     whole_key = f"PARTITION BY {_list('series_id', *row_keys(table))}"
-    return f"rule IS NULL AND tier = max(CASE WHEN rule IS NULL THEN tier END) OVER ({whole_key})"
+    # An absence speaks only against rows of its own tier: what the exchange does not list may have been added
+    return f"rule IS NULL AND tier = max(CASE WHEN rule IS NULL AND seen THEN tier END) OVER ({whole_key})"
 
 
 def _class() -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from lakehouse.market.moscow import to_moscow
 from lakehouse.market.table import Table
 from lakehouse.market.timeframe import Timeframe
-from lakehouse.silver.families import families_of, scope_of
+from lakehouse.silver.families import FAMILIES, families_of, scope_of
 from lakehouse.silver.inputs import Inputs, buckets, known_from
 from lakehouse.silver.parse import SOURCES
 from lakehouse.silver.versions import row_keys
@@ -67,6 +67,7 @@ def silent(inputs: Inputs) -> pa.Table:
         "series_id": pa.array([entry.series_id for entry in entries], pa.int32()),
         "known_from": pa.array([entry.known_from for entry in entries], _INSTANT),
         "is_new": pa.array([entry.is_new for entry in entries], pa.bool_()),
+        "tier": pa.array([FAMILIES[inputs.objects[entry.object_id].family].tier for entry in entries], pa.int32()),
         "board": pa.array([entry.board for entry in entries], pa.string()),
         "secid": pa.array([entry.secid for entry in entries], pa.string()),
     }

@@ -9,6 +9,7 @@ from lakehouse.bronze.ledger import LedgerObject
 from lakehouse.market.candle import CALENDAR, CANDLES, SPLITS
 from lakehouse.market.moscow import day_start
 from lakehouse.market.timeframe import Timeframe
+from lakehouse.silver import views
 from lakehouse.silver.inputs import buckets, known_from, plan_inputs
 from tests.bronze_objects import bronze_object, candles_object
 
@@ -115,6 +116,16 @@ def test_the_calendar_is_always_derived_from_all_its_objects() -> None:
     inputs = plan_inputs(CALENDAR, [calendar], [timetable], trusted=True)
     assert len(inputs.objects) == 2
     assert inputs.silent == []
+
+
+def test_absence_from_the_exchanges_list_says_nothing_of_added_splits() -> None:
+    """Nor the other way round: each object speaks against rows of its own tier, and of its own code."""
+    listed, _ = bronze_object("splits", [], rows=0, market="")
+    added, _ = bronze_object("added_splits", [], rows=0, market="", secid="BELU", fetched_at=hour(14))
+    inputs = plan_inputs(SPLITS, [added], [listed], trusted=True)
+    assert [interval.fast for interval in inputs.intervals] == [False]
+    found = views.silent(inputs).select(["secid", "tier", "is_new"]).to_pylist()
+    assert found == [{"secid": "", "tier": 0, "is_new": False}, {"secid": "BELU", "tier": -1, "is_new": True}]
 
 
 def test_partitions_are_those_of_the_spans() -> None:
