@@ -1,4 +1,4 @@
-"""``GET /v1/quarantine`` and ``GET /v1/quality``: rows that were refused, and dates that do not add up."""
+"""``GET /v1/quarantine`` and ``GET /v1/quality``: rows that were refused, dates that do not add up, jumps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functions.models import DIGITS, Answered, PageToken, Parameters, Secid
 from functions.operation import Call, operation
 from lakehouse.access.roles import Role
 from lakehouse.bronze import doubts
+from lakehouse.serving import jumps
 from lakehouse.serving.quarantine import DEFAULT_LIMIT, MAX_LIMIT, QuarantinedRow, RuleCount, quarantined, rule_counts
 
 
@@ -36,6 +37,8 @@ class Quality(Answered):
     quarantine: list[RuleCount]
     volume_counts: Annotated[dict[str, int], Field(description="How many dates differ, and are not provable")]
     volume_gaps: list[doubts.VolumeGap]
+    jump_count: Annotated[int, Field(description="How many days jump as by a split that is not known")]
+    price_jumps: list[jumps.PriceJump]
 
 
 @operation(Role.ADMIN, "list rows in quarantine", parameters=QuarantineQuery, answers={200: Quarantine})
@@ -47,11 +50,13 @@ def read_quarantine(call: Call) -> object:
 
 @operation(Role.ADMIN, "read the data's quality", parameters=QualityQuery, answers={200: Quality})
 def read_quality(call: Call) -> object:
-    """Return the counts of rows in quarantine, and the dates whose volumes differ or cannot be proved."""
+    """Return the counts of rows in quarantine, dates whose volumes differ or cannot be proved, and jumps of prices."""
     asked: QualityQuery = call.parameters
     state = None if asked.state == "all" else asked.state
     return {
         "quarantine": rule_counts(call.conn),
         "volume_counts": doubts.gap_counts(call.conn),
         "volume_gaps": doubts.gaps(call.conn, secid=asked.secid, state=state, limit=asked.limit),
+        "jump_count": jumps.jump_count(call.conn),
+        "price_jumps": jumps.jumps(call.conn, secid=asked.secid, limit=asked.limit),
     }

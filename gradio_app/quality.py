@@ -1,4 +1,4 @@
-"""The Quality page (admins): rows in quarantine, and dates whose volumes do not add up."""
+"""The Quality page (admins): rows in quarantine, dates whose volumes do not add up, prices that jump."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lakehouse.access.roles import Role
 from lakehouse.bronze import doubts
 from lakehouse.market.errors import BadInput
 from lakehouse.market.instrument import parse_secid
+from lakehouse.serving import jumps
 from lakehouse.serving.quarantine import quarantined, rule_counts
 
 _ROWS_SHOWN = 200
@@ -25,8 +26,8 @@ class QualityDesk:
 
     pool: Pool
 
-    def show(self, ticker: str, request: gr.Request) -> tuple[str, str, str]:
-        """Return what is wrong with the ticker typed, the rows in quarantine, and the dates in doubt."""
+    def show(self, ticker: str, request: gr.Request) -> tuple[str, str, str, str]:
+        """Return what is wrong with the ticker typed, the rows in quarantine, the dates in doubt, and the jumps."""
         require(self.pool, request, Role.ADMIN, "quality page")
         note, secid = "", None
         if ticker.strip():
@@ -38,7 +39,9 @@ class QualityDesk:
             rows, more = quarantined(conn, secid=secid, limit=_ROWS_SHOWN)
             gaps = doubts.gaps(conn, secid=secid, limit=_ROWS_SHOWN)
             counts, volumes = rule_counts(conn), doubts.gap_counts(conn)
-        return note, quality_table.quarantine(rows, counts, more is not None), quality_table.volumes(gaps, volumes)
+            count, found_jumps = jumps.jump_count(conn), jumps.jumps(conn, secid=secid, limit=_ROWS_SHOWN)
+        refused = quality_table.quarantine(rows, counts, more is not None)
+        return note, refused, quality_table.volumes(gaps, volumes), quality_table.jumped(found_jumps, count)
 
 
 def quality(blocks: gr.Blocks, pool: Pool) -> None:
@@ -51,11 +54,13 @@ def quality(blocks: gr.Blocks, pool: Pool) -> None:
         rows = gr.HTML(apply_default_css=False)
         gr.HTML("<h3>Volumes that do not add up</h3>", apply_default_css=False)
         gaps = gr.HTML(apply_default_css=False)
+        gr.HTML("<h3>Prices that jump as by a split</h3>", apply_default_css=False)
+        found_jumps = gr.HTML(apply_default_css=False)
     gr.on(
         [blocks.load, ticker.submit, ticker.blur],
         desk.show,
         [ticker],
-        [note, rows, gaps],
+        [note, rows, gaps, found_jumps],
         show_progress="hidden",
         api_visibility="private",
     )

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from html import escape
 
 from lakehouse.bronze.doubts import DIFFERS, VolumeGap
+from lakehouse.serving.jumps import PriceJump
 from lakehouse.serving.quarantine import QuarantinedRow, RuleCount
 
 _GAPS = ("Date", "Security", "Candles", "State", "Measure", "Of the day", "Within the day", "What happens")
+
+_JUMPS = ("Date", "Security", "Close before", "Open", "Known factor", "What to do")
 
 
 def quarantine(rows: Sequence[QuarantinedRow], counts: Sequence[RuleCount], has_more: bool) -> str:
@@ -34,6 +37,15 @@ def volumes(gaps: Sequence[VolumeGap], counts: dict[str, int]) -> str:
     head = "".join(f"<th>{name}</th>" for name in _GAPS)
     more = f"; the newest {len(gaps):,} are shown" if len(gaps) < sum(counts.values()) else ""
     return f'<p class="lh-stages">Dates: {told}{more}.</p>' + _table(head, "".join(map(_gap, gaps)))
+
+
+def jumped(found: Sequence[PriceJump], count: int) -> str:
+    """Return the days whose adjusted prices jump as by a split that is not known."""
+    if not count:
+        return _nothing("No day opens at a multiple of the close before, or a part of it, that no split explains.")
+    head = "".join(f"<th>{name}</th>" for name in _JUMPS)
+    more = f"; the newest {len(found):,} are shown" if len(found) < count else ""
+    return f'<p class="lh-stages">Days: {count:,}{more}.</p>' + _table(head, "".join(map(_jump, found)))
 
 
 def _quarantined(row: QuarantinedRow) -> str:
@@ -68,6 +80,18 @@ def _what_happens(gap: VolumeGap) -> str:
     if gap.reread_at is None:
         return "read again at its next ingest"
     return f"read again {gap.reread_at:%Y-%m-%d}, the same: the exchange says so"
+
+
+def _jump(jump: PriceJump) -> str:
+    cells = (
+        f"{jump.trade_date}",
+        escape(f"{jump.secid} {jump.board}"),
+        f"{jump.close:,g}",
+        f"{jump.open:,g}",
+        f"{jump.known:g}",
+        escape(jump.what_to_do),
+    )
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _table(head: str, body: str) -> str:

@@ -93,6 +93,10 @@ def api_world(postgres: EmbeddedPostgres, folder: Path) -> Iterator[World]:
                 " day_volume, intraday_volume, object_key) VALUES ('stock', 'shares', 'TQBR', 'SBER', '1m',"
                 " '2026-01-05', 'differs', 'volume', 1000, 900, 'iss/x')"
             )
+            conn.execute(
+                "INSERT INTO lake.price_jump SELECT instrument_id, '2026-01-04 21:00Z', '2026-01-05', secid,"
+                " '2026-01-04', 2747, 340.8, 1, 1, 8 FROM gold.dim_instrument WHERE secid = 'SBER'"
+            )
             yield World(web, conn)
 
 

@@ -1,4 +1,4 @@
-"""``lakehouse quarantine`` and ``lakehouse quality``: rows that were refused, and dates that do not add up."""
+"""``lakehouse quarantine`` and ``lakehouse quality``: rows that were refused, dates that do not add up, jumps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from lakehouse.bronze import doubts
 from lakehouse.cli.options import connected, data_option, plain
 from lakehouse.market.instrument import parse_secid
+from lakehouse.serving import jumps
 from lakehouse.serving.quarantine import MAX_LIMIT, quarantined, rule_counts
 
 _LIMIT = click.IntRange(1, MAX_LIMIT)
@@ -50,18 +51,20 @@ def quarantine(
 
 @click.command()
 @click.option("--secid", help="Of one security.")
-@click.option("--state", type=click.Choice([doubts.DIFFERS, doubts.NOT_PROVABLE]), help="Only these.")
+@click.option("--state", type=click.Choice([doubts.DIFFERS, doubts.NOT_PROVABLE]), help="Of dates, only these.")
 @click.option("--limit", type=_LIMIT, default=50, show_default=True, help="Most dates shown, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 @data_option
 def quality(secid: str | None, state: str | None, limit: int, as_json: bool, data: Path | None) -> None:
-    """Show what is doubtful: rows in quarantine by rule, and dates whose volumes differ or cannot be proved."""
+    """Show what is doubtful: rows in quarantine by rule, dates whose volumes differ, days that jump as by a split."""
     with connected(data) as conn:
         secid = parse_secid(secid) if secid else None
         rules, counts = rule_counts(conn), doubts.gap_counts(conn)
         gaps = doubts.gaps(conn, secid=secid, state=state, limit=limit)
+        count, found_jumps = jumps.jump_count(conn), jumps.jumps(conn, secid=secid, limit=limit)
     if as_json:
-        found = {"quarantine": rules, "volume_counts": counts, "volume_gaps": gaps}
+        volumes = {"volume_counts": counts, "volume_gaps": gaps}
+        found = {"quarantine": rules, **volumes, "jump_count": count, "price_jumps": found_jumps}
         click.echo(json.dumps(found, default=plain, ensure_ascii=False))
         return
     click.echo(f"In quarantine: {sum(rule.rows for rule in rules):,} rows (lakehouse quarantine lists them)")
@@ -71,6 +74,9 @@ def quality(secid: str | None, state: str | None, limit: int, as_json: bool, dat
     click.echo(f"Dates whose volumes differ: {differ:,}; not provable: {unproved:,}")
     if gaps:
         Console(markup=False).print(_gap_table(gaps))
+    click.echo(f"Days that jump as by a split that is not known: {count:,}")
+    if found_jumps:
+        Console(markup=False).print(_jump_table(found_jumps))
 
 
 def _gap_table(gaps: list[doubts.VolumeGap]) -> Table:
@@ -83,4 +89,12 @@ def _gap_table(gaps: list[doubts.VolumeGap]) -> Table:
         place = f"{gap.secid} {gap.board}"
         volumes = (day, f"{gap.intraday_volume:,.0f}")
         shown.add_row(f"{gap.trade_date}", place, gap.timeframe, gap.state, gap.measure, *volumes, again)
+    return shown
+
+
+def _jump_table(found: list[jumps.PriceJump]) -> Table:
+    shown = Table("date", "security", "close before", "open", "known factor", "what to do", box=None)
+    for jump in found:
+        prices = (f"{jump.close:,g}", f"{jump.open:,g}", f"{jump.known:g}")
+        shown.add_row(f"{jump.trade_date}", f"{jump.secid} {jump.board}", *prices, jump.what_to_do)
     return shown

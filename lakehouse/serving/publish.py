@@ -25,6 +25,7 @@ from lakehouse.serving.increment import (
     rebuild_series,
     stage_changes,
 )
+from lakehouse.serving.jumps import find_all_jumps, find_jumps
 from lakehouse.serving.source import FactSource, FeedGone, read_dimension
 from lakehouse.silver.lake import Lake
 
@@ -33,6 +34,7 @@ __all__ = ["PublishAborted", "PublishReport", "publish_gold", "rebuild_serving"]
 log = structlog.get_logger()
 
 PROGRESS = "serving.fact_candle"
+JUMPS = "lake.price_jump"
 
 
 @dataclass
@@ -132,9 +134,13 @@ class _Run:
             return
         with self.conn.transaction():
             written = Written(0, 0, 0)
-            if changes and len(changes.rows):
+            if has_changed := changes is not None and len(changes.rows) > 0:
                 stage_changes(self.conn, changes.rows)
                 written = apply_changes(self.conn, self.generation)
+            if read_progress(self.conn, JUMPS) is None:
+                self._find_all_jumps(self.generation)
+            elif has_changed:
+                find_jumps(self.conn, partition(self.generation))
             self._finish("increment", written)
 
     def load(self, kind: str, *, accept_shrinkage: bool = False) -> None:
@@ -148,6 +154,7 @@ class _Run:
             written = self._difference(generation) if before else Written(rows, 0, 0)
             show_generation(self.conn, generation)
             rebuild_series(self.conn, generation)
+            self._find_all_jumps(generation)
             self._finish(kind, written)
 
     def published(self) -> tuple[int, int]:
@@ -181,6 +188,11 @@ class _Run:
         )
         self.lock.check()
         write_progress(self.conn, PROGRESS, self.source.version, self.report.run_id)
+
+    def _find_all_jumps(self, generation: int) -> None:
+        """Look for jumps in all that readers will see; an increment goes on from there."""
+        find_all_jumps(self.conn, partition(generation))
+        write_progress(self.conn, JUMPS, self.source.version, self.report.run_id)
 
     def _closed(self) -> int:
         """Return how many facts Gold says went since it was published; 0 where it cannot tell."""

@@ -37,6 +37,10 @@ def doubts(platform: Platform) -> None:
             (234567.0, None)[number],
         )
     platform.query(
+        "INSERT INTO lake.price_jump SELECT instrument_id, '2026-01-04 21:00Z', '2026-01-05', 'SBER', '2026-01-04',"
+        " 2747, 340.8, 1, 1, 8 FROM gold.dim_instrument WHERE secid = 'SBER' ON CONFLICT DO NOTHING RETURNING secid"
+    )
+    platform.query(
         "INSERT INTO lake.quarantine_count VALUES ('silver.candles', 'high below low', 2)"
         " ON CONFLICT DO NOTHING RETURNING rows"
     )
@@ -66,6 +70,7 @@ def test_an_admin_sees_rule_payload_and_place(log_in: Callable[..., Page], theme
     assert "1 differs, 1 not provable" in table
     for text in ("2026-01-05", "234,567", "123,456", "read again at its next ingest", "ingest 1d of it, too"):
         assert text in table
+    assert "if it was a split: lakehouse splits add SBER 2026-01-05 1 8" in table
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
     width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert width == 0
@@ -79,7 +84,7 @@ def test_the_lists_can_be_of_one_ticker(log_in: Callable[..., Page]) -> None:
     page.fill("#lh-quality-ticker :is(input, textarea)", "SBER")
     page.press("#lh-quality-ticker :is(input, textarea)", "Enter")
     page.wait_for_selector("td:has-text('GAZP')", state="detached")
-    assert page.locator(".lh-quality tbody tr").count() == 2
+    assert page.locator(".lh-quality tbody tr").count() == 3
     page.fill("#lh-quality-ticker :is(input, textarea)", "NO/PE")
     page.press("#lh-quality-ticker :is(input, textarea)", "Enter")
     page.wait_for_selector(".lh-message.lh-error:has-text(\"'NO/PE' is not a ticker\")")

@@ -92,6 +92,14 @@ def make_quality(conn: Connection[Any]) -> None:
         " intraday_volume, object_key) VALUES ('stock', 'shares', 'TQBR', 'SBER', '1m', '2026-01-05', 'differs',"
         " 'volume', 1000, 900, 'iss/x')"
     )
+    conn.execute(
+        "INSERT INTO gold.dim_instrument (instrument_id, secid, engine, market, board)"
+        " VALUES (1, 'SBER', 'stock', 'shares', 'TQBR')"
+    )
+    conn.execute(
+        "INSERT INTO lake.price_jump VALUES (1, '2026-01-04 21:00Z', '2026-01-05', 'SBER', '2026-01-04', 2747, 340.8,"
+        " 1, 1, 8)"
+    )
 
 
 def ask(api: Api, method: str, target: str) -> Any:
@@ -162,6 +170,9 @@ def test_the_api_tells_the_quality(api: Api) -> None:
     assert [(gap["trade_date"], gap["day_volume"]) for gap in found["volume_gaps"]] == [("2026-01-05", 1000.0)]
     for filter_ in ("secid=GAZP", "state=not%20provable"):
         assert ask(api, "GET", f"/v1/quality?{filter_}")[1]["volume_gaps"] == []
+    (jump,) = found["price_jumps"]
+    assert (found["jump_count"], jump["trade_date"], jump["close"], jump["after"]) == (1, "2026-01-05", 2747.0, 8)
+    assert ask(api, "GET", "/v1/quality?secid=GAZP")[1]["price_jumps"] == []
 
 
 def test_the_api_shows_the_schedules_and_an_admin_changes_them(api: Api) -> None:
@@ -313,6 +324,8 @@ def test_the_command_tells_the_quality(
         "Dates whose volumes differ: 1; not provable: 0",
     ]
     assert " ".join(lines[4].split()) == "2026-01-05 SBER TQBR 1m differs volume 1,000 900"
+    assert lines[5] == "Days that jump as by a split that is not known: 1"
+    assert "lakehouse splits add SBER 2026-01-05 1 8" in " ".join(" ".join(lines[6:]).split())
     found = json.loads(told(monkeypatch, capsys, embedded, "quality", "--json", "--state", "not provable")[1])
     assert found["volume_gaps"] == []
 

@@ -36,6 +36,10 @@ ROWS = {
             VALUES ('\\x01', 1, 'nightly', 'viewer', true, '2025-01-01 00:00:00+00');
         INSERT INTO lake.login_place (user_id, place) VALUES (1, '127.0.0.0/24')
         """,
+    "0020_price_jumps": """
+        INSERT INTO lake.price_jump VALUES (1, '2024-08-19 21:00:00+00', '2024-08-20', 'BELU', '2024-08-19', 2747,
+            340.8, 1, 1, 8)
+        """,
     "0018_counters": "INSERT INTO lake.worker_heard (queue) VALUES ('spark')",
     "0010_uploads": "INSERT INTO lake.upload (upload_key, mark, state) VALUES ('uploads/a.json', '\"e\"', 'imported')",
     "0011_queue_and_schedules": """

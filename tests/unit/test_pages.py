@@ -10,9 +10,10 @@ import pytest
 
 from gradio_app.jobs_table import details, duration, jobs, message
 from gradio_app.login import local_path
-from gradio_app.quality_table import quarantine, volumes
+from gradio_app.quality_table import jumped, quarantine, volumes
 from lakehouse.bronze.doubts import VolumeGap
 from lakehouse.jobs.job import Job, JobWindow
+from lakehouse.serving.jumps import PriceJump
 from lakehouse.serving.quarantine import QuarantinedRow, RuleCount
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
@@ -176,3 +177,20 @@ def test_a_date_in_doubt_says_what_happens(changed: dict[str, Any], told: str) -
     assert told in shown
     assert "Dates: 1 differs, 1 not provable; the newest 1 are shown." in shown
     assert "No date is in doubt" in volumes([], {"differs": 0, "not provable": 0})
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        (1.0, "lakehouse splits add A&amp;B 2024-08-20 1 8"),
+        (0.125, "not in the prices: lakehouse splits --secid A&amp;B"),
+    ],
+)
+def test_a_jump_of_prices_says_what_mends_it(known: float, told: str) -> None:
+    """The command that adds the split, or the look at one that is known; nothing is taken for markup."""
+    days = dt.date(2024, 8, 20), dt.date(2024, 8, 19)
+    shown = jumped([PriceJump("stock", "shares", "TQBR", "A&B", *days, 2747.0, 340.8, known, 1, 8)], 2)
+    assert told in shown
+    for text in ("2024-08-20", "A&amp;B TQBR", "2,747", "340.8", "Days: 2; the newest 1 are shown."):
+        assert text in shown
+    assert "No day opens at a multiple" in jumped([], 0)
