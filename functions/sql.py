@@ -20,12 +20,12 @@ from functions.answers import NotFound, NotHere
 from functions.models import Answered, Body, Parameters
 from functions.models import Text as Storable
 from functions.operation import Call, Text, operation
-from lakehouse.access.roles import Role
+from lakehouse.access.roles import Role, User
 from lakehouse.database import counters
 from lakehouse.market.errors import BadInput, LakehouseError
 from lakehouse.serving.lake_sql.desk import SqlDesk, TooManyStatements
 from lakehouse.serving.lake_sql.process import TIMEOUT_S, Answer, Question, SqlStopped, Statement
-from lakehouse.serving.lake_sql.views import VIEWS
+from lakehouse.serving.lake_sql.views import OF_ADMINS, VIEWS
 
 MAX_ROWS = 100_000
 DEFAULT_ROWS = 10_000
@@ -147,7 +147,7 @@ def run_statement(call: Call) -> Response:
     if find_spec("duckdb") is None:
         raise NotHere(_NOT_HERE)
     asked: SqlRequest = call.body
-    question = _question(asked, call.parameters.format)
+    question = _question(asked, call.parameters.format, call.user)
     outcome = "failed"
     detail: dict[str, Any] = {"statement": asked.statement[:_AUDITED_CHARACTERS], "at": asked.at}
     try:
@@ -187,7 +187,8 @@ def stop_statement(call: Call) -> object:
 
 @operation(Role.VIEWER, "read what a statement may name", answers={200: Schema}, holds_connection=False)
 def read_schema(call: Call) -> object:
-    """Return the tables that a statement may name, their columns, types, units and meanings."""
+    """Return the tables that a statement of who asks may name, their columns, types, units and meanings."""
+    hidden = _hidden(call.user)
     tables = [
         {
             "name": view.name,
@@ -197,6 +198,7 @@ def read_schema(call: Call) -> object:
             "columns": [vars(column) for column in view.columns],
         }
         for view in VIEWS
+        if view.table.name not in hidden
     ]
     return {"tables": tables}
 
@@ -204,9 +206,13 @@ def read_schema(call: Call) -> object:
 _OUTCOME: dict[type[LakehouseError], str] = {TooManyStatements: "full", SqlStopped: "stopped"}
 
 
-def _question(asked: SqlRequest, form: Literal["json", "csv"]) -> Question:
+def _question(asked: SqlRequest, form: Literal["json", "csv"], user: User) -> Question:
     limit = asked.limit or DEFAULT_ROWS
-    return Question(asked.statement, asked.at or None, limit, asked.timeout, form, ANSWER_BYTES)
+    return Question(asked.statement, asked.at or None, limit, asked.timeout, form, ANSWER_BYTES, _hidden(user))
+
+
+def _hidden(user: User) -> tuple[str, ...]:
+    return () if user.role is Role.ADMIN else OF_ADMINS
 
 
 def _lake() -> dict[str, Any]:

@@ -45,6 +45,7 @@ each role is written by hand in `tests/access_matrix.txt`, and a test asks it al
   revoked count at once.
 - What is refused has changed nothing. Where an operation names an action, it is on the audit record when it was done,
   and when it was refused (of each action 30 times an hour of a user); a page's callback when it was refused.
+- Rows in quarantine are admins': `GET /v1/quarantine`, and `silver.quarantine` in SQL, which is not there for others.
 - API tokens (`Authorization: Bearer lh_...`) have a role of their own, at most their owner's. One that may only read is
   refused where the method is not `GET`. Tokens open no pages, and do nothing where *no token* stands: they neither make
   nor end tokens and sessions, set no password and change no user. One that leaked must not make itself more.

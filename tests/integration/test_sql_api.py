@@ -22,7 +22,7 @@ import pytest
 
 from lakehouse.access.audit import MAX_REFUSED
 from lakehouse.database.runner import EmbeddedPostgres
-from lakehouse.market.candle import CANDLES, DIM_DATE
+from lakehouse.market.candle import CANDLES, DIM_DATE, QUARANTINE
 from lakehouse.serving.lake_sql.desk import AT_ONCE, PER_USER
 from tests.functions_api import Api, served_functions
 from tests.hostile_sql import STATEMENTS, HostileSql
@@ -52,6 +52,7 @@ def api(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) ->
     write(folder, CANDLES, [candle("SBER", 300.0, FIRST)])
     write(folder, CANDLES, [candle("SBER", 300.0, FIRST, SECOND), candle("SBER", 301.5, SECOND)])
     write(folder, DIM_DATE, [date(DAY)])
+    write(folder, QUARANTINE, [dict.fromkeys(QUARANTINE.names, "x") | {"fetched_at": FIRST}])
     with served_functions(postgres, folder) as found:
         yield found
 
@@ -203,6 +204,27 @@ def test_the_schema_names_all_that_can_be_asked(api: Api) -> None:
         assert all(column["type"] and column["meaning"] for column in told["columns"])
     assert tables["silver.candles"]["meaning"].startswith("Current rows: every candle")
     assert tables["silver.candles_versions"]["key"][-1] == "known_from"
+
+
+def test_rows_in_quarantine_are_for_admins(api: Api) -> None:
+    """To others the table is not there: by no name, in no list."""
+    statements = (
+        "SELECT payload FROM silver.quarantine",
+        "SELECT payload FROM quarantine, silver.candles",
+        "SELECT payload FROM _silver_quarantine",
+        "SELECT payload FROM _silver_quarantine, (SELECT 1 FROM information_schema.tables)",
+    )
+    for statement in statements:
+        said = ask(api, statement)
+        assert (said.status, "does not exist" in said.document["detail"]) == (400, True), said.document
+    assert ask(api, statements[0], "admin").document["rows"] == [["x"]]
+    named = "SELECT count(*) FROM information_schema.columns WHERE table_name LIKE '%quarantine%'"
+    assert ask(api, named).document["rows"] == [[0]]
+    for role, has_it in (("viewer", False), ("analyst", False), ("admin", True)):
+        headers = {"Authorization": f"Bearer {api.tokens[role]}"}
+        address = f"http://127.0.0.1:{api.port}/v1/schema"
+        with urllib.request.urlopen(urllib.request.Request(address, None, headers)) as answer:
+            assert ("silver.quarantine" in {table["name"] for table in json.load(answer)["tables"]}) == has_it
 
 
 def test_a_statement_is_stopped_by_its_owner_only(api: Api) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import resource
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from importlib.abc import MetaPathFinder
 from typing import Any
 
@@ -52,16 +52,24 @@ def main() -> None:
 def _answered(request: Mapping[str, Any]) -> Found:
     _limit(request["timeout_s"], _DATA_BYTES + 4 * request["answer_bytes"])
     pa.set_cpu_count(_THREADS)
+    lake = Lake(**request["lake"])
     return answer(
-        request["statement"], Lake(**request["lake"]), request["at"], request["row_limit"], request["answer_bytes"]
+        request["statement"], lake, request["at"], request["row_limit"], request["answer_bytes"], request["hidden"]
     )
 
 
-def answer(text: str, lake: Lake, at: str | None, row_limit: int, answer_bytes: int = ANSWER_BYTES) -> Found:
+def answer(
+    text: str,
+    lake: Lake,
+    at: str | None,
+    row_limit: int,
+    answer_bytes: int = ANSWER_BYTES,
+    hidden: Container[str] = (),
+) -> Found:
     """Return the rows of a statement, *row_limit* at most."""
     conn = _engine()
     named = tables_named(conn, text)
-    opened = open_tables(lake, named, at)
+    opened = open_tables(lake, named, at, hidden)
     for table, delta in opened.tables:
         _create_views(conn, table, delta)
     # From here on nothing but these views can be reached, and no setting changes that

@@ -64,6 +64,7 @@ class Question:
         timeout_s: Seconds after which the process is killed.
         form: Of the answer: an Arrow stream, or the text of `forms`.
         answer_bytes: Most bytes of rows as Arrow holds them, and of their text.
+        hidden: Names of tables that are not there for who asks.
     """
 
     statement: str
@@ -72,6 +73,7 @@ class Question:
     timeout_s: float = TIMEOUT_S
     form: Literal["arrow", "json", "csv"] = "arrow"
     answer_bytes: int = ANSWER_BYTES
+    hidden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no engine should see."""

@@ -7,7 +7,7 @@ The statement sees views in the session's catalog, which live and end with the p
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -44,17 +44,31 @@ def _answered(request: Mapping[str, Any]) -> Found:
     spark = start_spark(engine["master"], with_s3=is_s3(lake.url), work_dir=engine["work_dir"])
     if is_s3(lake.url):
         reach_s3(spark, lake.url, lake.options)
-    return answer(spark, request["statement"], lake, request["at"], request["row_limit"], request["answer_bytes"])
+    return answer(
+        spark,
+        request["statement"],
+        lake,
+        request["at"],
+        request["row_limit"],
+        request["answer_bytes"],
+        request["hidden"],
+    )
 
 
 def answer(
-    spark: SparkSession, text: str, lake: Lake, at: str | None, row_limit: int, answer_bytes: int = ANSWER_BYTES
+    spark: SparkSession,
+    text: str,
+    lake: Lake,
+    at: str | None,
+    row_limit: int,
+    answer_bytes: int = ANSWER_BYTES,
+    hidden: Container[str] = (),
 ) -> Found:
     """Return the rows of a statement, *row_limit* at most."""
     session = spark.newSession()
     lock_down(session)
     named = tables_named(session, text)
-    opened = open_tables(lake, named, at)
+    opened = open_tables(lake, named, at, hidden)
     for table, delta in opened.tables:
         of_version = f"{_registered(spark, lake.at(table), table)} VERSION AS OF {delta.version()}"
         for view in VIEWS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Container
 from dataclasses import dataclass
 
 from deltalake import DeltaTable
@@ -32,15 +33,18 @@ class Opened:
     missing: list[Table]
 
 
-def open_tables(lake: Lake, named: set[str] | None, at: str | None) -> Opened:
+def open_tables(lake: Lake, named: set[str] | None, at: str | None, hidden: Container[str] = ()) -> Opened:
     """
     Open the tables behind *named*, bare names of views in small letters, others among them; all tables for None.
+
+    Those that are *hidden* are as if there were none of the name.
 
     Raises:
         SqlRefused: if *at* is a version and there are several tables, or as `table_at` does.
         LakeEmpty: if all were wanted, and none is there.
     """
-    wanted = [table for table in TABLES if named is None or table.name in _tables_of(named)]
+    there = [table for table in TABLES if table.name not in hidden]
+    wanted = [table for table in there if named is None or table.name in _tables_of(named)]
     if at is not None and _is_version(at) and len(wanted) > 1:
         names = "all tables" if named is None else " and ".join(table.name for table in wanted)
         raise SqlRefused(f"{at} is the version of one table, and the statement reads {names}: give a time instead")
