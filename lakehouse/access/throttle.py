@@ -19,15 +19,17 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import Any
 
+import psycopg
 from psycopg import Connection
 
-from lakehouse.market.errors import LakehouseError
+from lakehouse.market.errors import LakehouseError, NotNow
 
 _SOON, _LONG = dt.timedelta(minutes=5), dt.timedelta(hours=1)
 MAX_OF_PLACE, MAX_OF_NETWORK, MAX_OF_NAME = 5, 30, 50
 _KEPT_PLACES = 20  # of a user
 PLACE_LIFETIME = dt.timedelta(days=90)
 _LOCK = 7_305_148_223  # any number: attempts are counted one after another, each in a moment
+_PATIENCE = "3s"
 
 
 class TooManyAttempts(LakehouseError):
@@ -75,9 +77,19 @@ def attempt_of(conn: Connection[Any], name: str, address: str, device: str) -> A
 
 
 def count(conn: Connection[Any], attempt: Attempt) -> Attempt:
-    """Write the attempt down as failed; raise TooManyAttempts instead when there were enough."""
+    """
+    Write the attempt down as failed.
+
+    Raises:
+        TooManyAttempts: instead, when there were enough.
+        NotNow: if others are being counted for longer than `_PATIENCE`, or something holds the lock that should not.
+    """
     with conn.transaction():
-        conn.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        conn.execute("SELECT set_config('lock_timeout', %s, true)", (_PATIENCE,))
+        try:
+            conn.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        except psycopg.errors.LockNotAvailable as error:
+            raise NotNow("logins are not being counted at present, so none is taken: try again in a minute") from error
         conn.execute("DELETE FROM lake.login_attempt WHERE at < now() - %s", (_LONG,))
         _refuse(conn, attempt)
         row = conn.execute(

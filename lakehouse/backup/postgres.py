@@ -61,9 +61,10 @@ def fill(dsn: str, conn: Connection[Any], file: IO[bytes], roles: list[str]) -> 
     for role in roles:
         _ensure_member(conn, sql.Identifier(role), role)
     with NamedTemporaryFile("w", suffix=".list") as entries:
-        # Rights that objects made later are given by their owner, who has another name here
+        # Rights that objects made later are given by their owner, who has another name here; those to the server's own
+        # functions are its superuser's to give (migration 0022)
         listed = _run("pg_restore", ["--list"], stdin=file).splitlines(keepends=True)
-        entries.writelines(line for line in listed if " DEFAULT ACL " not in line)
+        entries.writelines(line for line in listed if " DEFAULT ACL " not in line and " ACL pg_catalog " not in line)
         entries.flush()
         arguments = ["--no-owner", "--exit-on-error", "--single-transaction", f"--use-list={entries.name}"]
         _run("pg_restore", arguments, dsn, stdin=file)

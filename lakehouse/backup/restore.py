@@ -106,6 +106,7 @@ def restore(
             refuse_filled(conn)
             fill(dsn, conn, dump, manifest.roles)
             migrated = migrate(dsn)
+            conn.execute("SELECT lake.confine_readers()")  # rights to the database itself are in no dump
             _begin_anew(conn)
             if destination.lake.at(FACT_CANDLE).exists():
                 # What Gold lost since it was published last is known to be right: the files are those of the backup

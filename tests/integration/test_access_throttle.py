@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -172,6 +173,17 @@ def test_a_flood_of_logins_is_turned_away_uncounted(dsn: str, conn: Connection[A
     counted = conn.execute("SELECT count(*) FROM lake.login_attempt").fetchone()
     assert counted == (outcomes.count(LoginFailed),)
     assert not fits("anything", None)
+
+
+def test_a_login_waits_for_its_lock_for_seconds(dsn: str, conn: Connection[Any], anna: User) -> None:
+    """Whoever holds it and never lets go: connections of the pool come back."""
+    with connect(dsn) as other:
+        other.execute("SELECT pg_advisory_lock(7305148223)")
+        began = time.monotonic()
+        with pytest.raises(NotNow, match=r"^logins are not being counted at present, so none is taken: "):
+            entered(conn, HOME)
+        assert 2 < time.monotonic() - began < 10
+    assert entered(conn, HOME).user == anna
 
 
 def test_failed_logins_of_users_are_on_the_record(conn: Connection[Any], anna: User) -> None:

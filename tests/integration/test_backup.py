@@ -488,6 +488,15 @@ def test_rights_are_those_of_a_new_database_whoever_owns_it(
         return sorted((*row[:2], row[2].replace(owner, "OWNER")) for row in found)
 
     assert rights(owned, "another_owner") == rights(small.dsn, "postgres") != []
+    with connect(owned) as conn:
+        may = conn.execute(
+            """
+            SELECT has_database_privilege(role, current_database(), 'TEMPORARY'),
+                has_function_privilege(role, 'pg_advisory_lock(bigint)', 'EXECUTE')
+            FROM unnest(ARRAY['lakehouse_read', 'lakehouse_app']) role
+            """
+        ).fetchall()
+    assert may == [(False, False), (True, True)]
     with connect(postgres.dsn) as conn:
         conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(str(name))))
         conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(str(name))))

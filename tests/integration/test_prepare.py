@@ -6,6 +6,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -86,6 +87,40 @@ def test_a_login_has_its_role_and_no_more(empty_dsn: str) -> None:
         ).fetchall()
     assert {login: role for login, role, _ in rows} == ROLE_BY_LOGIN
     assert not any(may_more for _, _, may_more in rows)
+
+
+@pytest.mark.postgres
+def test_a_reader_writes_nothing_and_holds_up_nobody(empty_dsn: str) -> None:
+    """No temporary table, no large object, no lock that others wait for; few connections, and statements that end."""
+    run("migrate", database_url=empty_dsn, app_password=FIRST, read_password=FIRST)
+    reader, web = (
+        make_conninfo(empty_dsn, user=login, password=FIRST) for login in ("lakehouse_reader", "lakehouse_web")
+    )
+    with connect(empty_dsn) as conn:
+        locks = [name for (name,) in conn.execute(
+            "SELECT DISTINCT oid::regprocedure::text FROM pg_proc WHERE proname LIKE '%advisory%' ORDER BY 1"
+        )]  # fmt: skip
+    assert len(locks) >= 20
+    with connect(reader) as conn:
+        for statement in (
+            "CREATE TEMP TABLE x AS SELECT 1",
+            "SELECT lo_from_bytea(0, 'x')",
+            "SELECT lo_create(0)",
+            "SELECT lo_creat(-1)",
+            "SELECT lo_export(1, '/tmp/x')",
+            *(f"SELECT {lock.replace('bigint', '1').replace('integer', '1')}" for lock in locks),
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute(statement.encode())
+        assert conn.execute("SHOW statement_timeout").fetchone() == ("10min",)
+        assert conn.execute("SHOW temp_file_limit").fetchone() == ("4GB",)
+        with ExitStack() as held, pytest.raises(psycopg.OperationalError, match="too many connections for role"):
+            assert [held.enter_context(connect(reader)) for _ in range(30)] == []
+    with connect(web) as conn, conn.transaction():
+        conn.execute("CREATE TEMP TABLE x AS SELECT 1")
+        conn.execute("SELECT pg_advisory_xact_lock(1)")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute("SELECT lo_export(1, '/tmp/x')")
 
 
 def test_migrate_without_a_database_says_what_to_set() -> None:
