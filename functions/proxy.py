@@ -28,6 +28,8 @@ _PAST = (
     "refused: the platform stands behind a proxy, and {} is none: come through it, or "
     "name that address in LAKEHOUSE_PROXY_ADDRESSES"
 )
+# A store stands beside the platform, not before its proxy, and shows a token of its own (events.py)
+_BESIDE = "/api/v1/events/storage"
 _PLAIN = "refused: this came to the proxy without TLS: use https, and have the proxy redirect to it"
 
 
@@ -60,7 +62,8 @@ class Forwarded:
         if self._is_proxy(_peer(scope)):
             return _PLAIN if _last(scope["headers"], b"x-forwarded-proto") in (b"http", b"ws") else ""
         # This machine's own calls, such as a health check
-        return "" if _peer(scope) == (scope.get("server") or [""])[0] else _PAST.format(_peer(scope))
+        is_ours = _peer(scope) == (scope.get("server") or [""])[0] or scope["path"] == _BESIDE
+        return "" if is_ours else _PAST.format(_peer(scope))
 
     def _real(self, scope: Scope) -> Scope:
         is_secure = self.behind_proxy or scope["scheme"] in ("https", "wss")

@@ -181,6 +181,14 @@ def test_who_reaches_whom(services: Mapping[str, Any]) -> None:
     assert reached == {name: set(others.split()) for name, others in REACHES.items()}
 
 
+def test_the_proxy_alone_is_believed(compositions: Mapping[str, Any], services: Mapping[str, Any]) -> None:
+    """Only proxy and web are in the network whose addresses web takes for a proxy's."""
+    assert {name for name, service in services.items() if "web" in (service.get("networks") or {})} == {"proxy", "web"}
+    for each in compositions.values():
+        subnets = [config["subnet"] for config in each["networks"]["web"]["ipam"]["config"]]
+        assert [each["services"]["web"]["environment"]["LAKEHOUSE_PROXY_ADDRESSES"]] == subnets
+
+
 def test_who_has_a_way_out(compositions: Mapping[str, Any], services: Mapping[str, Any]) -> None:
     """The exchange is asked by workers; databases, stores and the pages have no way to the world."""
     open_ones = {

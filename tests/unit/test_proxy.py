@@ -15,7 +15,9 @@ BEHIND = Settings(behind_proxy=True)
 NAMED = Settings(behind_proxy=True, proxy_addresses="10.0.0.2,10.0.0.3,2001:db8::/32")
 
 
-async def passed(settings: Settings, peer: str, *headers: tuple[str, str], scheme: str = "http") -> dict[str, Any]:
+async def passed(
+    settings: Settings, peer: str, *headers: tuple[str, str], scheme: str = "http", path: str = "/"
+) -> dict[str, Any]:
     """Return the request as the application sees it, or ``refused`` with what is answered instead."""
     seen: dict[str, Any] = {}
 
@@ -30,6 +32,7 @@ async def passed(settings: Settings, peer: str, *headers: tuple[str, str], schem
             seen["refused"] = message["body"].decode()
 
     scope: dict[str, Any] = {"type": "http", "client": (peer, 5000), "server": ("192.0.2.1", 8000), "scheme": scheme}
+    scope["path"] = path
     scope["headers"] = [(b"host", b"internal:8000"), *((name.encode(), value.encode()) for name, value in headers)]
     await Forwarded(application, settings)(scope, receive, send)
     return seen
@@ -125,3 +128,12 @@ def test_cookies_behind_tls_are_this_hosts_alone() -> None:
     assert cookie_name(secure, SESSION) == "__Host-lakehouse_session"
     assert cookie_of({**secure, "cookie": "lakehouse_session=planted; __Host-lakehouse_session=x"}, SESSION) == "x"
     assert cookie_of({**secure, "cookie": "lakehouse_session=planted"}, SESSION) == ""
+
+
+async def test_a_store_beside_the_proxy_tells_of_its_objects() -> None:
+    """It is nobody's proxy: there it is heard for its token, elsewhere refused, and believed nowhere."""
+    said = (("x-forwarded-for", "203.0.113.9"), ("x-forwarded-host", "evil.example"))
+    seen = await passed(NAMED, "10.0.9.9", *said, path="/api/v1/events/storage")
+    assert (seen["client"][0], seen["headers"]["host"]) == ("10.0.9.9", "internal:8000")
+    for path in ("/", "/api/v1/events/storage/", "/api/v1/login", "/x/api/v1/events/storage"):
+        assert "is none: come through it" in (await passed(NAMED, "10.0.9.9", *said, path=path))["refused"]
