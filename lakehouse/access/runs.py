@@ -20,6 +20,10 @@ from psycopg.types.json import Jsonb
 
 from lakehouse.access.roles import User
 from lakehouse.database import counters
+from lakehouse.market.errors import BadInput
+
+RECORDED_BYTES = 16 << 20  # of a user in 24 hours: rows are kept for 90 days, and nobody shall fill the disk with them
+_ROW_BYTES = 1024  # beside program and error
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,13 @@ class Run:
 
 
 def record_beginning(conn: Connection[Any], user: User, address: str, beginning: Beginning) -> uuid.UUID:
-    """Write down that a run is about to begin; return the number of the run."""
+    """
+    Write down that a run is about to begin; return the number of the run.
+
+    Raises:
+        BadInput: if the user's runs of the last 24 hours fill `RECORDED_BYTES` of the record.
+    """
+    _refuse_full(conn, user)
     run_id = uuid.uuid4()
     conn.execute(
         """
@@ -107,6 +117,22 @@ def record_end(conn: Connection[Any], run_id: uuid.UUID, end: End) -> None:
         """,
         {"run_id": run_id, **vars(end)},
     )
+
+
+def _refuse_full(conn: Connection[Any], user: User) -> None:
+    row = conn.execute(
+        """
+        SELECT coalesce(sum(%s + octet_length(code) + coalesce(octet_length(error), 0)), 0)
+        FROM lake.sandbox_run LEFT JOIN lake.sandbox_run_end USING (run_id)
+        WHERE user_name = %s AND began_at > now() - interval '24 hours'
+        """,
+        (_ROW_BYTES, user.name),
+    ).fetchone()
+    if row is not None and row[0] >= RECORDED_BYTES:
+        raise BadInput(
+            f"your runs of the last 24 hours fill {RECORDED_BYTES >> 20} MiB of the record, which is the most: try"
+            " again tomorrow, or with shorter programs"
+        )
 
 
 def newest(conn: Connection[Any], user: User | None) -> list[Run]:

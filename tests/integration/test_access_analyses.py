@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -138,6 +139,19 @@ def test_a_run_is_on_record_before_and_after(conn: Connection[Any], anna: User, 
     row = conn.execute("SELECT code, code_sha256, address, data_sha256, limits FROM lake.sandbox_run").fetchone()
     code = BEGINNING.code
     assert row == (code, hashlib.sha256(code.encode()).hexdigest(), "127.0.0.1", "ab" * 32, {"wall_s": 10})
+
+
+def test_runs_do_not_fill_the_record(dsn: str, conn: Connection[Any], anna: User, boris: User) -> None:
+    """Programs and errors of a user's last 24 hours have a bound, and each run counts as a row at least."""
+    large = replace(BEGINNING, code="#" * (64 << 10))
+    for _ in range(runs.RECORDED_BYTES // (81 << 10) + 1):
+        runs.record_end(conn, runs.record_beginning(conn, anna, "", large), replace(END, error="x" * (16 << 10)))
+    with pytest.raises(BadInput, match=r"^your runs of the last 24 hours fill 16 MiB of the record, which is the most"):
+        runs.record_beginning(conn, anna, "", BEGINNING)
+    runs.record_beginning(conn, boris, "", BEGINNING)
+    with connect(dsn) as owner:
+        owner.execute("UPDATE lake.sandbox_run SET began_at = began_at - interval '1 day'")
+    runs.record_beginning(conn, anna, "", BEGINNING)
 
 
 @pytest.mark.parametrize("table", ["sandbox_run", "sandbox_run_end"])
