@@ -1,5 +1,6 @@
 """
-Splits that the exchange does not list, added by an administrator: objects of Bronze of a family of their own.
+Splits that the exchange does not list (docs/iss.md section 7), added by an administrator: Bronze objects of a family of
+their own.
 
 An object holds all that are added of one code at its time: the newest of a code counts, and an empty one when the last
 is taken back. Silver merges them into silver.splits, where the exchange's row of the same date outranks them; of one
