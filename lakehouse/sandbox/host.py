@@ -209,7 +209,8 @@ def _message(status: Status, limits: Limits) -> str | None:
         "timeout": f"the run took longer than {limits.wall_s:g} s and was ended: take fewer rows",
         "memory": f"the run needed more than {gib:.3g} GiB of memory and was ended: take fewer rows or columns",
         "cpu": f"the run took more than {limits.cpu_s:g} s of processor time and was ended: take fewer rows",
-        "died": "the run's process died: a library crashed, or the sandbox was restarted; run it again",
+        "died": "the run's process died: a library crashed, it had more than 64 threads, or the sandbox was restarted;"
+        " run it again",
         "refused": f"the result is larger than {limits.result_bytes >> 20} MiB: show less",
     }[status]
 

@@ -10,16 +10,19 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from lakehouse.sandbox import wire
 from lakehouse.sandbox.limits import Limits
+from lakehouse.sandbox.walls import THREADS
 
 Status = Literal["done", "stopped", "timeout", "memory", "cpu", "died", "refused"]
 
 _GRACE_S = 0.5  # to tell what was shown until then
 _BURY_S = 5.0  # a killed process is gone at once, unless the kernel hangs
 _CHUNK = 1 << 18
+_LOOK_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,16 @@ class Supervision:
         asking = [wake, *([] if host is None else [host.fileno()])]
         try:
             while self._open:
-                ready = wait_for([*self._open, *(asking if self._cut is None else [])], self._act_at)
+                until = min(self._act_at, time.monotonic() + _LOOK_S)
+                ready = wait_for([*self._open, *(asking if self._cut is None else [])], until)
                 if self._result in ready:
                     self._read_result()
                 if self._news.fileno() in ready:
                     self._read_news()
                 if (wake in ready and is_stopped()) or (host is not None and host.fileno() in ready):
                     self._ask_to_end("stopped")
+                if self._cut is None and self._threads() > THREADS:
+                    self._end("died")
                 if time.monotonic() >= self._act_at:
                     self._time_is_up()
         finally:
@@ -132,6 +138,23 @@ class Supervision:
         if self._pidfd is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
+
+    def _threads(self) -> int:
+        """
+        Return how many threads the run has, 0 once it has none.
+
+        Where runs have the platform's user no limit of the kernel's counts them apart from its other processes, and a
+        thread takes hardly any address space.
+        """
+        if self._pidfd is None:
+            return 0
+        try:
+            described = Path(f"/proc/self/fdinfo/{self._pidfd}").read_text(encoding="ascii")
+            pid = int(described.partition("\nPid:")[2].split()[0])
+            told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except (OSError, IndexError):
+            return 0
+        return int(told.rpartition(")")[2].split()[17])
 
     def _ending(self) -> Ending:
         peak = max(0, int(self._said.get("peak", 0)) - int(self._said.get("resident", 0)))

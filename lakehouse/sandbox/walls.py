@@ -17,7 +17,7 @@ from lakehouse.sandbox.kernel import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, drop_cap
 
 _NICENESS = 10
 _DESCRIPTORS = 64
-_THREADS = 64
+THREADS = 64
 _STACK = 8 << 20
 
 
@@ -46,7 +46,7 @@ def put_up(walls: Walls) -> None:
     os.nice(_NICENESS)
     own_user(walls.uid)
     restrict_files(walls.ruleset)
-    limit(walls.cpu_s, walls.address_space, _THREADS if walls.uid is not None else None)
+    limit(walls.cpu_s, walls.address_space, THREADS if walls.uid is not None else None)
     filter_calls(walls.filter)
 
 

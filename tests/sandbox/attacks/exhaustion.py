@@ -86,6 +86,17 @@ ATTACKS = [
         "for _ in range(3000):\n    threading.Thread(target=time.sleep, args=(1.5,), daemon=True).start()",
         _HARMS,
     ),
+    # clone() in machine code, 3,000 times: threads that pause and use the one stack, of no memory that is counted
+    Attack(
+        "start many threads on one stack",
+        "import mmap, time\n"
+        "m = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)\n"
+        "m[:54] = bytes.fromhex('5331dbb838000000bf000f050031f631d24d31d24d31c00f0585c07410780affc381fbb80b000075da'"
+        " '89d85bc3b8220000000f05ebf7')\n"
+        "made = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()\n"
+        "time.sleep(1)\nif made < 3000: raise OSError(made)",
+        _HARMS,
+    ),
     Attack(
         "call itself without end",
         "import sys\nsys.setrecursionlimit(10 ** 9)\ndef f(): f()\nf()",
