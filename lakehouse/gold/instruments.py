@@ -122,16 +122,19 @@ def _on_boards(moves: Sequence[_Move], main: Instrument, newest: Mapping[Instrum
     """Return a code's boards, each with the dates on which it was the main one."""
     boards = [*(move.board for move in moves), main]
     places: list[Place] = []
-    after = SINCE_EVER
+    board, after = boards[0], SINCE_EVER
     for move, follower in zip(moves, boards[1:], strict=True):
-        if move.board != follower:
-            till = max(after, _last_date(move, newest.get(follower, {}), newest[move.board]))
-            places.append(Place(move.board, after, till))
-            after = till
-    return (*places, Place(main, after, FOR_EVER))
+        card, next_card = newest[board], newest.get(follower, {})
+        # A move that is told before it happens: the former board goes on
+        is_to_come = card["is_traded"] and next_card.get("history_from") is None
+        if follower != board and not is_to_come:
+            till = max(after, _last_date(move.seen_at, card, next_card))
+            places.append(Place(board, after, till))
+            board, after = follower, till
+    return (*places, Place(board, after, FOR_EVER))
 
 
-def _last_date(move: _Move, follower: Row, board: Row) -> dt.date:
+def _last_date(seen_at: dt.datetime, card: Row, next_card: Row) -> dt.date:
     """
     Return the last date on which a former main board counts.
 
@@ -139,10 +142,8 @@ def _last_date(move: _Move, follower: Row, board: Row) -> dt.date:
     its own history reaches. What is left of weekends behind that, and what it trades before the other board begins, is
     still its.
     """
-    seen, begins = to_moscow(move.seen_at).date() - _DAY, follower.get("history_from")
-    if begins is None and board["is_traded"]:
-        return FOR_EVER
-    own = min(seen, board["history_till"] or seen)
+    seen, begins = to_moscow(seen_at).date() - _DAY, next_card.get("history_from")
+    own = min(seen, card["history_till"] or seen)
     return max(own, begins - _DAY) if begins else own
 
 

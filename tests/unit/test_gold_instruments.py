@@ -172,6 +172,18 @@ def test_a_main_board_that_returns_has_two_spans() -> None:
     ]
 
 
+def test_a_board_that_was_named_and_never_traded_is_passed_over() -> None:
+    """TQTF, then SMAL for some days in which nothing was traded there, then TQBR: TQTF counts until TQBR does."""
+    begun: dict[str, Any] = {"history_from": march(20)}
+    cards = [
+        card("EQMX", "TQTF", is_primary=False, history_till=march(25)),
+        card("EQMX", "SMAL", is_primary=False),
+        card("EQMX", known_from=at(20), **begun),
+    ]
+    former = [card("EQMX", "TQTF", known_till=at(11)), card("EQMX", "SMAL", known_from=at(11), known_till=at(20))]
+    assert boards_of(cards, former) == [("EQMX", "TQTF", SINCE_EVER, march(19)), ("EQMX", "TQBR", march(19), FOR_EVER)]
+
+
 def test_boards_and_renames_cut_each_other() -> None:
     """A code that moved while it was an instrument's: of each board the dates on which both count."""
     cards, former = moved(11, {"is_traded": False, "history_till": march(8)}, {"history_from": march(11)}, "OLD")
