@@ -31,6 +31,7 @@ _PASSED_ON = (
     "SSL_CERT_FILE", "TMPDIR", "TZ", "XDG_CACHE_HOME",
 )  # fmt: skip
 _ARROW = {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # others reserve a GiB at their start, which counts as data
+_ENDS_S = 5
 _READ_BYTES = 1 << 16
 _SAID_BYTES = 1 << 12
 
@@ -141,6 +142,8 @@ class Statement:
             if self._is_stopped:
                 self._kill()
             answer, said = self._read(process)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it is about to end: what it ends with is its own
+                process.wait(_ENDS_S)
         finally:
             self._kill()
             process.communicate()
