@@ -37,6 +37,19 @@ def test_half_an_answer_is_none(text: str) -> None:
         Told(text).run()
 
 
+def test_a_process_that_ended_before_it_was_asked_tells_how() -> None:
+    """Nobody reads the statement then."""
+
+    class Ended(Told):
+        def _start(self) -> subprocess.Popen[bytes]:
+            process = super()._start()
+            process.wait()
+            return process
+
+    with pytest.raises(SqlFailed, match="the process of the statement ended with SIGABRT"):
+        Ended("").run()
+
+
 @pytest.mark.parametrize("pipe", [1, 2])
 def test_a_process_that_never_ends_its_answer_is_ended(pipe: int) -> None:
     """What is held of an answer is bounded here as well, whatever its process believes; so is what it says beside."""

@@ -148,7 +148,8 @@ class Statement:
             self._kill()
             process.communicate()
             if lifeline is not None:
-                lifeline.close()
+                with contextlib.suppress(BrokenPipeError):  # it never read what was asked
+                    lifeline.close()
         if self._is_stopped:
             raise SqlStopped("the statement was stopped")
         # One that has answered may still abort: the threads of deltalake and Arrow do not always survive the exit
