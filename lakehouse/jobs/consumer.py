@@ -134,6 +134,14 @@ def forget_dead_workers(dsn: str, queue: str | None = None) -> None:
     database but functions: those are found when their heart has stopped.
     """
     with connect(dsn) as conn:
+        if queue is None:  # all were stopped, and a stop is not what `put_back_dead` counts: it counts from here on
+            conn.execute(
+                """
+                INSERT INTO procrastinate_events (job_id, type) SELECT id, 'retried' FROM procrastinate_jobs j
+                WHERE status = 'doing' AND NOT EXISTS (
+                    SELECT FROM lake.function_worker f WHERE f.worker_id = j.worker_id)
+                """
+            )
         conn.execute(
             """
             DELETE FROM procrastinate_workers w WHERE NOT EXISTS (

@@ -207,6 +207,16 @@ def test_what_brings_down_worker_after_worker_is_given_up(dsn: str, conn: Connec
         conn.execute("UPDATE lake.job SET state = 'running', error = NULL")
 
 
+def test_a_platform_that_is_stopped_kills_no_message(dsn: str, conn: Connection[Any], message_id: int) -> None:
+    """A long step is begun anew at each start, however often somebody stops it: only deaths between starts count."""
+    for _ in range(2 * ATTEMPTS + 1):
+        assert claim(conn, message_id) is not None
+        conn.execute("DELETE FROM lake.function_worker")  # one of the platform's own had it
+        forget_dead_workers(dsn)
+        assert put_back_dead(conn, "io") == 1
+    assert rows(conn) == [("ingest", "todo", 0)]
+
+
 def test_the_platforms_own_workers_give_up_what_brings_them_down(
     dsn: str, conn: Connection[Any], message_id: int
 ) -> None:
