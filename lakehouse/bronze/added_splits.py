@@ -17,7 +17,14 @@ from typing import Any
 import orjson
 from psycopg import Connection
 
-from lakehouse.bronze.ledger import PREFIX, LedgerObject, later_than_known, newest_of_family, record_landed
+from lakehouse.bronze.ledger import (
+    PREFIX,
+    LedgerObject,
+    later_than_known,
+    newest_of_family,
+    objects_of_family,
+    record_landed,
+)
 from lakehouse.bronze.objects import Exchange, Trailer, decode_object, encode_object
 from lakehouse.bronze.reference import answer_of
 from lakehouse.bronze.window import EVER, Series, Window
@@ -109,6 +116,8 @@ def add_split(conn: Connection[Any], store: Store, split: KnownSplit, now: dt.da
     for each in known:
         if abs(each.trade_date - split.trade_date) <= NEAR:
             raise BadInput(f"{split}: {_is_known(each)}; within {NEAR.days} days they would count twice")
+    if _was_listed(conn, store, split):
+        raise BadInput(f"{split}: the exchange listed one of that date and took it back, and what it says counts")
     added = [each for each in known if each.added_by]
     return _land(conn, store, split, [*added, replace(split, added_at=at.isoformat())], at)
 
@@ -165,6 +174,12 @@ def _check_held(conn: Connection[Any], split: KnownSplit) -> None:
             f"{split}: no candles of {split.secid} ({split.engine}) are held: is it the exchange's code? "
             f"Then first: lakehouse ingest {split.secid}"
         )
+
+
+def _was_listed(conn: Connection[Any], store: Store, split: KnownSplit) -> bool:
+    # Silver ranks whatever the exchange ever said of a date above what was added
+    lists = objects_of_family(conn, "splits", split.engine)
+    return any(each.trade_date == split.trade_date for list_ in lists for each in _held(store, list_, split.secid))
 
 
 def _is_known(split: KnownSplit) -> str:

@@ -99,6 +99,12 @@ def newest_of_family(conn: Connection, family: str) -> list[LedgerObject]:
         return cursor.execute(_NEWEST_OF_FAMILY, [family]).fetchall()
 
 
+def objects_of_family(conn: Connection, family: str, engine: str) -> list[LedgerObject]:
+    """Return all complete objects of a *family* of reference."""
+    with conn.cursor(row_factory=class_row(LedgerObject)) as cursor:
+        return cursor.execute(_OBJECTS + " WHERE family = %s AND engine = %s AND complete", [family, engine]).fetchall()
+
+
 def later_than_known(conn: Connection, series: Series, now: dt.datetime | None = None) -> dt.datetime:
     """
     Return a moment at which something may become known of *series*: at least a second after all that is known of it.

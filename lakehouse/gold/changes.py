@@ -13,7 +13,7 @@ from lakehouse.gold.dates import ENGINE, SHOWS_TRADING, list_dates
 from lakehouse.gold.instruments import Listed, list_instruments
 from lakehouse.gold.periods import PERIODS, split_periods
 from lakehouse.gold.reading import FeedGone, Rows, Silver, read_gold
-from lakehouse.market.candle import CALENDAR, CANDLES, DIM_DATE, DIM_INSTRUMENT, INSTRUMENTS, RENAMES
+from lakehouse.market.candle import CALENDAR, CANDLES, DIM_DATE, DIM_INSTRUMENT, INSTRUMENTS, RENAMES, SPLITS
 from lakehouse.market.instrument import Instrument
 from lakehouse.market.table import Table
 from lakehouse.market.timeframe import Timeframe
@@ -109,7 +109,7 @@ def _list(silver: Silver, codes: set[str] | None) -> dict[int, Listed]:
         where = pl.col("secid").is_in(sorted(main)).not_() if unknown is None else pl.col("secid").is_in(unknown)
         rows_by_board = {_listing(row): row["len"] for row in silver.count_candles(_LISTING, where)}
     former = silver.former_rows(INSTRUMENTS)
-    return list_instruments(cards, silver.rows(RENAMES), silver.splits(), rows_by_board, former)
+    return list_instruments(cards, silver.rows(RENAMES), silver.rows(SPLITS), rows_by_board, former)
 
 
 def _known_codes(lake: Lake) -> set[str]:

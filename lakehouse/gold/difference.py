@@ -32,6 +32,7 @@ _PLACES = pa.schema(
         pa.field("instrument_id", pa.int64()),
         pa.field("after", pa.date32()),
         pa.field("till", pa.date32()),
+        pa.field("follows", pa.bool_()),
     ]
 )
 _DAYS = pa.schema(
@@ -42,7 +43,8 @@ _DAYS = pa.schema(
         pa.field("last_date", pa.date32()),
     ]
 )
-# A week, month or quarter counts for each code that it has a day of
+# A week, month or quarter counts for each place of the instrument that has a day of it. Not before its first: what is
+# traded under a code before that is another security
 _LAST_DATE = """
     CASE timeframe
         WHEN '1w' THEN date_add(trade_date, 6)
@@ -109,7 +111,8 @@ class FactDifference:
         if self.changes.affected is not None:
             candles = candles.where(f.col("secid").isin(sorted({place["secid"] for place in found})))
         here = candles.join(f.broadcast(places), ["engine", "market", "board", "secid"])
-        in_time = here.where(f"{_LAST_DATE} > after AND trade_date <= till").withColumn("read_as", f.col("timeframe"))
+        in_time = here.where(f"(trade_date > after OR follows AND {_LAST_DATE} > after) AND trade_date <= till")
+        in_time = in_time.withColumn("read_as", f.col("timeframe"))
         if periods := _split_periods(self.changes):
             asked = self.spark.createDataFrame(pa.Table.from_pylist(periods, _DAYS))
             days = in_time.where("timeframe = '1d'").join(f.broadcast(asked), "instrument_id")
@@ -167,10 +170,16 @@ def row_difference(
 
 def _places(changes: Changes) -> list[dict[str, Any]]:
     return [
-        {**vars(place.listing), "instrument_id": each.instrument_id, "after": place.after, "till": place.till}
+        {
+            **vars(place.listing),
+            "instrument_id": each.instrument_id,
+            "after": place.after,
+            "till": place.till,
+            "follows": number > 0,
+        }
         for each in changes.listed.values()
         if changes.affected is None or each.instrument_id in changes.affected
-        for place in each.places
+        for number, place in enumerate(each.places)
     ]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
+from lakehouse.bronze.added_splits import is_added, overruled
 from lakehouse.gold.splits import Split
 from lakehouse.market.instrument import Instrument, instrument_id
 from lakehouse.market.moscow import to_moscow
@@ -26,6 +27,14 @@ class _Move:
 
     seen_at: dt.datetime
     board: Instrument
+
+
+@dataclass(frozen=True)
+class _Said:
+    """A split, and whether an administrator added it."""
+
+    split: Split
+    is_added: bool
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ def list_instruments(
     Args:
         cards: Current rows of silver.instruments.
         renames: Current rows of silver.renames; a chain of which no code is known makes no instrument.
-        splits: Current rows of silver.splits.
+        splits: Current rows of silver.splits, of the exchange and added.
         rows_by_board: Number of current candles by engine, market, board and secid, for codes without a main board in
             *cards*: theirs is the board that has the most.
         former: Rows of silver.instruments that are current no more: they say which boards were main ones before.
@@ -74,10 +83,10 @@ def list_instruments(
     card_by_listing = {_listing(card): card for card in cards}
     newest = {_listing(card): card for card in (*sorted(former, key=itemgetter("known_till")), *cards)}
     spans = {code: _on_boards(moves.get(code, ()), main, newest) for code, main in listings.items()}
-    splits_by_code: dict[tuple[str, str], set[Split]] = {}
+    splits_by_code: dict[tuple[str, str], set[_Said]] = {}
     for row in splits:
         split = Split(row["trade_date"], row["before"], row["after"])
-        splits_by_code.setdefault((row["engine"], row["secid"]), set()).add(split)
+        splits_by_code.setdefault((row["engine"], row["secid"]), set()).add(_Said(split, is_added(row["source"])))
     found: dict[int, Listed] = {}
     for (engine, market), chains in _chains(listings, renames).items():
         split_by_chain = _splits_of_chains(engine, chains, splits_by_code)
@@ -161,19 +170,31 @@ def _chains(listings: Iterable[_Code], renames: Iterable[Row]) -> dict[tuple[str
 
 
 def _splits_of_chains(
-    engine: str, chains: Sequence[Chain], splits_by_code: Mapping[tuple[str, str], Iterable[Split]]
+    engine: str, chains: Sequence[Chain], splits_by_code: Mapping[tuple[str, str], Iterable[_Said]]
 ) -> list[tuple[Split, ...]]:
-    """Give each split to the chain that its code named on its date, else to the last that the code was part of."""
+    """
+    Give each split to the chain that its code named on its date, else to the last that the code was part of.
+
+    Of those that were added, only what the exchange does not list itself by now, under whatever code.
+    """
     by_code: dict[str, list[int]] = {}
     for index, chain in enumerate(chains):
         for holding in chain:
             by_code.setdefault(holding.secid, []).append(index)
-    found: list[set[Split]] = [set() for _ in chains]
+    found: list[set[_Said]] = [set() for _ in chains]
     for code, owners in by_code.items():
-        for split in splits_by_code.get((engine, code), ()):
-            on_date = (i for i in owners if any(h.secid == code and h.covers(split.trade_date) for h in chains[i]))
-            found[next(on_date, owners[-1])].add(split)
-    return [tuple(sorted(splits)) for splits in found]
+        for said in splits_by_code.get((engine, code), ()):
+            date = said.split.trade_date
+            on_date = (i for i in owners if any(h.secid == code and h.covers(date) for h in chains[i]))
+            found[next(on_date, owners[-1])].add(said)
+    return [_counting(all_said) for all_said in found]
+
+
+def _counting(all_said: Iterable[_Said]) -> tuple[Split, ...]:
+    listed = {said.split for said in all_said if not said.is_added}
+    dates = {split.trade_date for split in listed}
+    added = {said.split for said in all_said if said.is_added and overruled(said.split.trade_date, dates) is None}
+    return tuple(sorted(listed | added))
 
 
 def _places(chain: Chain, known: Iterable[Instrument], spans: Mapping[_Code, tuple[Place, ...]]) -> tuple[Place, ...]:

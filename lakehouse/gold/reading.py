@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError
 
-from lakehouse.bronze.added_splits import is_added, overruled
-from lakehouse.market.candle import CANDLES, SPLITS
+from lakehouse.market.candle import CANDLES
 from lakehouse.market.errors import LakehouseError
 from lakehouse.market.table import Table
 from lakehouse.silver.lake import Lake
@@ -44,20 +42,6 @@ class Silver:
         dataset = self.lake.at(table).open(self.versions[table.name]).to_pyarrow_dataset()
         rows: Rows = dataset.to_table(filter=where).to_pylist()
         return rows
-
-    def splits(self) -> Rows:
-        """Return the current splits; of those that were added, only what the exchange does not list itself by now."""
-        rows = self.rows(SPLITS)
-        listed = [row for row in rows if not is_added(row["source"])]
-        dates: dict[tuple[str, str], list[dt.date]] = {}
-        for row in listed:
-            dates.setdefault((row["engine"], row["secid"]), []).append(row["trade_date"])
-        return listed + [
-            row
-            for row in rows
-            if is_added(row["source"])
-            and overruled(row["trade_date"], dates.get((row["engine"], row["secid"]), ())) is None
-        ]
 
     def count_candles(
         self, columns: Sequence[str], where: pl.Expr, partitions: Sequence[tuple[str, str, list[str]]] = ()

@@ -91,7 +91,8 @@ _ALL = (
         {"secid": "secid", "trade_date": "tradedate", "before": "before", "after": "after"},
         "series",
     ),
-    # What the exchange does not list and an administrator added (bronze/added_splits.py)
+    # What the exchange does not list and an administrator added (bronze/added_splits.py). From the first on a merge
+    # reads all lists of the exchange again, small ones and one a day, as of the calendar: see `inputs._interval`
     Family(
         "added_splits",
         SPLITS,

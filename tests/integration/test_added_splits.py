@@ -129,6 +129,9 @@ def test_what_cannot_be_added_or_taken_back_is_refused(conn: Connection[Any], st
         with pytest.raises(BadInput, match=said), conn.transaction():
             remove_split(conn, store, "SBER", D(date))
     assert conn.execute("SELECT count(*) FROM lake.bronze_object").fetchone() == objects
+    exchange_lists(conn, store, at=NOW + dt.timedelta(days=1))
+    with pytest.raises(BadInput, match="the exchange listed one of that date and took it back"):
+        add(conn, store, trade_date=D("2024-03-01"))
 
 
 def test_only_the_nearest_listed_split_within_ten_days_overrules() -> None:

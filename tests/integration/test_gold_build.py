@@ -195,14 +195,18 @@ def test_a_rename_found_later_joins_two_instruments(town: Town) -> None:
 def test_a_month_of_two_codes_and_two_units_is_one_candle(town: Town) -> None:
     """TCSG's and T's of one month are joined; with a split it is made from the days, and follows each of them."""
     town.silver.cards(card("TCSG"), card("T"))
-    town.silver.renames(rename("TCSG", "T", day(9)))
+    town.silver.renames(rename("TCSG", "T", day(9)), rename("S", "SOLD", day(3)), rename("S", "S2", day(20)))
     months = {"timeframe": "1mo", "volume": 100.0}
     town.silver.candles(
         *(candle("TCSG" if at <= 9 else "T", at, 3000.0 if at < 20 else 300.0) for at in range(29)),
         candle("TCSG", 0, 3000.0, value=10.0, **months),
         candle("T", 0, 300.0, value=20.0, high=3000.0, **months),
+        *(candle(secid, 0, 100.0, value=value, **months) for secid, value in (("S", 5.0), ("SOLD", 6.0), ("S2", 7.0))),
     )
     town.build()
+    # S named another security until the fourth: its month is that one's alone
+    of_s = {row["secids"]: row["instrument_id"] for row in town.rows(DIM_INSTRUMENT)}
+    assert [town.facts(of_s[codes], "1mo")[0]["value"] for codes in ("S,SOLD", "S,S2")] == [11, 7]
     (month,) = town.facts(TCSG, "1mo")
     assert [month[name] for name in ("open", "high", "close", "value", "volume")] == [3000, 3000, 300, 30, 200]
     town.silver.splits(split("T", day(20), 1, 10))

@@ -55,8 +55,9 @@ def rename(old: str, new: str, date: dt.date = RENAMED) -> Row:
     return {"engine": "stock", "market": "shares", "old_secid": old, "new_secid": new, "action_date": date}
 
 
-def split(secid: str, date: dt.date, before: float, after: float) -> Row:
-    return {"engine": "stock", "secid": secid, "trade_date": date, "before": before, "after": after}
+def split(secid: str, date: dt.date, before: float, after: float, family: str = "splits") -> Row:
+    said = {"engine": "stock", "secid": secid, "trade_date": date, "before": before, "after": after}
+    return {**said, "source": f"iss/{family}/stock/key#1.0"}
 
 
 def only(found: dict[int, Listed]) -> Listed:
@@ -116,6 +117,18 @@ def test_splits_count_for_the_whole_chain_once() -> None:
         splits = [split(code, date, 1, 10) for code in codes]
         listed = only(list_instruments([card("TCSG"), card("T")], [rename("TCSG", "T")], splits, {}))
         assert listed.splits == (Split(date, 1, 10),)
+
+
+@pytest.mark.parametrize(("days_off", "factors"), [(0, [10]), (2, [10]), (30, [5, 10])])
+def test_an_added_split_that_the_exchange_lists_under_another_code_counts_once(
+    days_off: int, factors: list[int]
+) -> None:
+    """The exchange's counts, of the code that the instrument had or has; one that is far from it is another split."""
+    date = dt.date(2026, 4, 17)
+    added = split("TCSG", date - dt.timedelta(days=days_off), 1, 5, family="added_splits")
+    splits = [split("T", date, 1, 10), added]
+    listed = only(list_instruments([card("TCSG"), card("T")], [rename("TCSG", "T")], splits, {}))
+    assert [each.after for each in listed.splits] == factors
 
 
 def test_a_split_of_a_reused_code_goes_to_the_security_of_its_date() -> None:
