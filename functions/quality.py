@@ -34,7 +34,7 @@ class QualityQuery(Parameters):
 
 
 class Quality(Answered):
-    quarantine: list[RuleCount]
+    quarantine: Annotated[list[RuleCount], Field(description="Of all securities")]
     volume_counts: Annotated[dict[str, int], Field(description="How many dates differ, and are not provable")]
     volume_gaps: list[doubts.VolumeGap]
     jump_count: Annotated[int, Field(description="How many days jump as by a split that is not known")]
@@ -55,8 +55,8 @@ def read_quality(call: Call) -> object:
     state = None if asked.state == "all" else asked.state
     return {
         "quarantine": rule_counts(call.conn),
-        "volume_counts": doubts.gap_counts(call.conn),
+        "volume_counts": doubts.gap_counts(call.conn, asked.secid),
         "volume_gaps": doubts.gaps(call.conn, secid=asked.secid, state=state, limit=asked.limit),
-        "jump_count": jumps.jump_count(call.conn),
+        "jump_count": jumps.jump_count(call.conn, asked.secid),
         "price_jumps": jumps.jumps(call.conn, secid=asked.secid, limit=asked.limit),
     }

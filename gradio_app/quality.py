@@ -38,9 +38,9 @@ class QualityDesk:
         with self.pool.connection() as conn:
             rows, more = quarantined(conn, secid=secid, limit=_ROWS_SHOWN)
             gaps = doubts.gaps(conn, secid=secid, limit=_ROWS_SHOWN)
-            counts, volumes = rule_counts(conn), doubts.gap_counts(conn)
-            count, found_jumps = jumps.jump_count(conn), jumps.jumps(conn, secid=secid, limit=_ROWS_SHOWN)
-        refused = quality_table.quarantine(rows, counts, more is not None)
+            counts, volumes = rule_counts(conn), doubts.gap_counts(conn, secid)
+            count, found_jumps = jumps.jump_count(conn, secid), jumps.jumps(conn, secid=secid, limit=_ROWS_SHOWN)
+        refused = quality_table.quarantine(rows, counts, more is not None, secid)
         return note, refused, quality_table.volumes(gaps, volumes), quality_table.jumped(found_jumps, count)
 
 

@@ -14,18 +14,27 @@ _GAPS = ("Date", "Security", "Candles", "State", "Measure", "Of the day", "Withi
 _JUMPS = ("Date", "Security", "Close before", "Open", "Known factor", "What to do")
 
 
-def quarantine(rows: Sequence[QuarantinedRow], counts: Sequence[RuleCount], has_more: bool) -> str:
-    """Return the rows in quarantine, newest fetch first: rule, the row as received, and where in Bronze it lies."""
+def quarantine(
+    rows: Sequence[QuarantinedRow], counts: Sequence[RuleCount], has_more: bool, secid: str | None = None
+) -> str:
+    """
+    Return the rows in quarantine, newest fetch first: rule, the row as received, and where in Bronze it lies.
+
+    *counts* are of all tickers; *secid* is that of the *rows*, if they are of one.
+    """
     total = sum(count.rows for count in counts)
     if not total:
         return _nothing("No row is in quarantine: every row received is in Silver.")
+    if secid and not rows:
+        return _nothing(f"No row of {escape(secid)} is in quarantine.")
     told = ", ".join(f"{escape(count.table)}: {escape(count.rule)} {count.rows:,}" for count in counts)
     head = "".join(f"<th>{name}</th>" for name in ("Fetched (UTC)", "Security", "Rule", "Row as received", "In Bronze"))
     body = "".join(_quarantined(row) for row in rows)
     more = f"; the newest {len(rows):,} are shown" if has_more else ""
+    whose = "of all tickers " if secid else ""
     return (
-        f'<p class="lh-stages">{total:,} rows ({told}){more}. After a rule was mended: lakehouse rebuild silver</p>'
-        + _table(head, body)
+        f'<p class="lh-stages">{total:,} rows {whose}({told}){more}. '
+        "After a rule was mended: lakehouse rebuild silver</p>" + _table(head, body)
     )
 
 

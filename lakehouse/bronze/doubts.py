@@ -56,9 +56,12 @@ def gaps(
         return cursor.execute(_GAPS, {"secid": secid, "state": state, "limit": limit}).fetchall()
 
 
-def gap_counts(conn: Connection[Any]) -> dict[str, int]:
-    """Return how many dates of series differ, and how many are not provable."""
-    found = dict(conn.execute("SELECT state, count(*) FROM lake.volume_gap GROUP BY state").fetchall())
+def gap_counts(conn: Connection[Any], secid: str | None = None) -> dict[str, int]:
+    """Return how many dates of series differ, and how many are not provable; of one code if given."""
+    query = """
+        SELECT state, count(*) FROM lake.volume_gap WHERE %(secid)s::text IS NULL OR secid = %(secid)s GROUP BY state
+    """
+    found = dict(conn.execute(query, {"secid": secid}).fetchall())
     return {state: int(found.get(state, 0)) for state in (DIFFERS, NOT_PROVABLE)}
 
 

@@ -59,15 +59,16 @@ def quality(secid: str | None, state: str | None, limit: int, as_json: bool, dat
     """Show what is doubtful: rows in quarantine by rule, dates whose volumes differ, days that jump as by a split."""
     with connected(data) as conn:
         secid = parse_secid(secid) if secid else None
-        rules, counts = rule_counts(conn), doubts.gap_counts(conn)
+        rules, counts = rule_counts(conn), doubts.gap_counts(conn, secid)
         gaps = doubts.gaps(conn, secid=secid, state=state, limit=limit)
-        count, found_jumps = jumps.jump_count(conn), jumps.jumps(conn, secid=secid, limit=limit)
+        count, found_jumps = jumps.jump_count(conn, secid), jumps.jumps(conn, secid=secid, limit=limit)
     if as_json:
         volumes = {"volume_counts": counts, "volume_gaps": gaps}
         found = {"quarantine": rules, **volumes, "jump_count": count, "price_jumps": found_jumps}
         click.echo(json.dumps(found, default=plain, ensure_ascii=False))
         return
-    click.echo(f"In quarantine: {sum(rule.rows for rule in rules):,} rows (lakehouse quarantine lists them)")
+    whose = "of all securities: " if secid else ""
+    click.echo(f"In quarantine: {whose}{sum(rule.rows for rule in rules):,} rows (lakehouse quarantine lists them)")
     for rule in rules:
         click.echo(f"  {rule.table}: {rule.rule}: {rule.rows:,}")
     differ, unproved = counts[doubts.DIFFERS], counts[doubts.NOT_PROVABLE]

@@ -142,7 +142,7 @@ CALENDAR = Table(
 
 QUARANTINE = Table(
     "silver.quarantine",
-    "Rows that broke a rule, as received.",
+    "Rows that broke a rule, as received; admins alone see them.",
     (
         _required("family", "string", "ISS family: candles, history"),
         *_SERIES,
@@ -194,8 +194,9 @@ DIM_DATE = Table(
 FACT_CANDLE = Table(
     "gold.fact_candle",
     "Current candles with split factor and indicators. Prices are raw; adjusted = price * split_factor. A week, month "
-    "or quarter in which a code was renamed is one candle of both codes; one in which a split fell is made from its "
-    "days, in the units of its end: unless all its days are held, its open, high, low and volume are NULL.",
+    "or quarter in which a code was renamed, or the main board changed, is one candle of both codes or boards; one in "
+    "which a split fell is made from its days, in the units of its end: unless all its days are held, its open, high, "
+    "low and volume are NULL.",
     (
         _required("instrument_id", "long", "key of dim_instrument"),
         _required("timeframe", "string", "1m, 10m, 1h, 1d, 1w, 1mo or 1q"),

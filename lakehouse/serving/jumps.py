@@ -47,7 +47,9 @@ class PriceJump:
         """The command that mends it, if it was a split; prices move so, too."""
         if self.known != 1:
             return f"the split known of that date is not in the prices: lakehouse splits --secid {self.secid}"
-        return f"if it was a split: lakehouse splits add {self.secid} {self.trade_date} {self.before} {self.after}"
+        engine = "" if self.engine == "stock" else f" --engine {self.engine}"
+        added = f"{self.secid} {self.trade_date} {self.before} {self.after}{engine}"
+        return f'if it was a split: lakehouse splits add {added} --reason "where it is said"'
 
 
 def jumps(conn: Connection[Any], *, secid: str | None = None, limit: int = 1000) -> list[PriceJump]:
@@ -56,9 +58,10 @@ def jumps(conn: Connection[Any], *, secid: str | None = None, limit: int = 1000)
         return cursor.execute(_JUMPS, {"secid": secid, "limit": limit}).fetchall()
 
 
-def jump_count(conn: Connection[Any]) -> int:
-    """Return how many days jump."""
-    (count,) = conn.execute("SELECT count(*) FROM lake.price_jump").fetchone() or (0,)
+def jump_count(conn: Connection[Any], secid: str | None = None) -> int:
+    """Return how many days jump; of one code if given."""
+    query = "SELECT count(*) FROM lake.price_jump WHERE %(secid)s::text IS NULL OR secid = %(secid)s"
+    (count,) = conn.execute(query, {"secid": secid}).fetchone() or (0,)
     return int(count)
 
 

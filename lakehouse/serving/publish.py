@@ -138,7 +138,7 @@ class _Run:
                 stage_changes(self.conn, changes.rows)
                 written = apply_changes(self.conn, self.generation)
             if read_progress(self.conn, JUMPS) is None:
-                self._find_all_jumps(self.generation)
+                find_all_jumps(self.conn, partition(self.generation))
             elif has_changed:
                 find_jumps(self.conn, partition(self.generation))
             self._finish("increment", written)
@@ -154,7 +154,7 @@ class _Run:
             written = self._difference(generation) if before else Written(rows, 0, 0)
             show_generation(self.conn, generation)
             rebuild_series(self.conn, generation)
-            self._find_all_jumps(generation)
+            find_all_jumps(self.conn, partition(generation))
             self._finish(kind, written)
 
     def published(self) -> tuple[int, int]:
@@ -187,12 +187,8 @@ class _Run:
             written.deleted,
         )
         self.lock.check()
-        write_progress(self.conn, PROGRESS, self.source.version, self.report.run_id)
-
-    def _find_all_jumps(self, generation: int) -> None:
-        """Look for jumps in all that readers will see; an increment goes on from there."""
-        find_all_jumps(self.conn, partition(generation))
-        write_progress(self.conn, JUMPS, self.source.version, self.report.run_id)
+        for name in (PROGRESS, JUMPS):
+            write_progress(self.conn, name, self.source.version, self.report.run_id)
 
     def _closed(self) -> int:
         """Return how many facts Gold says went since it was published; 0 where it cannot tell."""

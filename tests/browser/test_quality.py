@@ -70,7 +70,7 @@ def test_an_admin_sees_rule_payload_and_place(log_in: Callable[..., Page], theme
     assert "1 differs, 1 not provable" in table
     for text in ("2026-01-05", "234,567", "123,456", "read again at its next ingest", "ingest 1d of it, too"):
         assert text in table
-    assert "if it was a split: lakehouse splits add SBER 2026-01-05 1 8" in table
+    assert "if it was a split: lakehouse splits add SBER 2026-01-05 1 8 --reason" in table
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
     width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert width == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
+from lakehouse.cli.splits import add
 from lakehouse.database.connection import connect
 from lakehouse.serving.jumps import PriceJump, jump_count, jumps
 from lakehouse.serving.publish import publish_gold, rebuild_serving
@@ -51,8 +53,10 @@ def test_a_split_that_nobody_knows_is_found_until_it_is_added(dsn: str, conn: Co
     (jump,) = jumps(conn)
     day = [FIRST_DATE.replace(day=number) for number in (1, 4)]
     assert jump == PriceJump("stock", "shares", "TQBR", "BELU", day[1], day[0], 2747.0, 340.8, 1.0, 1, 8)
-    assert jump.what_to_do == "if it was a split: lakehouse splits add BELU 2020-01-04 1 8"
-    assert (jump_count(conn), jumps(conn, secid="SBER")) == (1, [])
+    command = 'lakehouse splits add BELU 2020-01-04 1 8 --reason "where it is said"'
+    assert jump.what_to_do == f"if it was a split: {command}"
+    assert add.make_context("add", shlex.split(command)[3:]).params["after"] == 8  # it can be given as it is printed
+    assert (jump_count(conn), jump_count(conn, "SBER"), jumps(conn, secid="SBER")) == (1, 0, [])
     gold.put(fact(BELU, 0, 2747.0, open=2747.0, split_factor=0.125))
     publish_gold(dsn, gold.lake)
     assert found(conn) == []
