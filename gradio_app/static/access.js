@@ -1,6 +1,6 @@
 // The page Access (admins): users and the audit record. The functions check the role.
 import { getJson, sendJson } from "./api.js";
-import { button, minute, onSubmit, partsOf, row, saying } from "./access_parts.js";
+import { button, endEach, onSubmit, partsOf, row, saying } from "./access_parts.js";
 
 const ROLES = ["viewer", "analyst", "admin"];
 const SHOWN = 100; // entries of the record at a time
@@ -23,10 +23,9 @@ export async function mountAccess(element) {
   page.acts.keep.addEventListener("click", () => { page.forms.password.hidden = true; });
   page.forms.audit.addEventListener("submit", (event) => {
     event.preventDefault();
-    showAudit(page);
+    showAudit(page, new FormData(page.forms.audit));
   });
-  page.acts.older.addEventListener("click", () => showAudit(page, page.acts.older.dataset.before));
-  await Promise.all([showUsers(page), showAudit(page)]);
+  await Promise.all([showUsers(page), showAudit(page, new FormData(page.forms.audit))]);
 }
 
 async function showUsers(page) {
@@ -39,10 +38,9 @@ async function showUsers(page) {
 
 function userRow(page, user, role, sessions, tokens) {
   const path = `/api/v1/users/${encodeURIComponent(user)}`;
-  const change = (act) => saying(page.said.users, async () => {
-    const said = await act();
-    return said;
-  }).then(() => showUsers(page));
+  const change = (act) => saying(page.said.users, act)
+    .then(() => showUsers(page))
+    .catch((error) => saying(page.said.users, () => Promise.reject(error)));
   const select = document.createElement("select");
   select.append(...ROLES.map((name) => new Option(name, name, false, name === role)));
   select.setAttribute("aria-label", `Role of ${user}`);
@@ -51,11 +49,11 @@ function userRow(page, user, role, sessions, tokens) {
     return `${user} is ${select.value}.`;
   }));
   const end = () => change(async () => {
-    for (const { session_id: id } of sessions) await sendJson("DELETE", `/api/v1/sessions/${id}`);
+    await endAll("session", user);
     return `${user} is logged out everywhere.`;
   });
   const revoke = () => change(async () => {
-    for (const { token_id: id } of tokens) await sendJson("DELETE", `/api/v1/tokens/${id}`);
+    await endAll("token", user);
     return `The tokens of ${user} are revoked.`;
   });
   const remove = () => change(async () => {
@@ -74,6 +72,13 @@ function userRow(page, user, role, sessions, tokens) {
   ]);
 }
 
+/** End the sessions or the tokens that a user has by now, be they others than when the page was drawn. */
+async function endAll(kind, user) {
+  const { [`${kind}s`]: all } = await getJson(`/api/v1/${kind}s`, { of: "all" });
+  const of = all.filter((each) => each.user === user).sort((one, other) => Boolean(one.is_this) - Boolean(other.is_this));
+  await endEach(of.map((each) => `/api/v1/${kind}s/${each[`${kind}_id`]}`)); // the session at hand is the last
+}
+
 function askPassword(page, user) {
   const form = page.forms.password;
   form.dataset.user = user;
@@ -88,10 +93,12 @@ function suggest(list, seen) {
   list.replaceChildren(...[...values].sort().map((value) => Object.assign(document.createElement("option"), { value })));
 }
 
-async function showAudit(page, before = undefined) {
+/** Show what the record has of what is `asked`; with `before` add what is older to it. One answer is waited for at a time. */
+async function showAudit(page, asked, before = undefined) {
+  const buttons = [page.acts.older, page.forms.audit.querySelector("button")];
+  for (const each of buttons) each.disabled = true;
   await saying(page.said.audit, async () => {
-    const asked = Object.fromEntries(new FormData(page.forms.audit));
-    const { entries, next } = await getJson("/api/v1/audit", { ...asked, before, limit: SHOWN });
+    const { entries, next } = await getJson("/api/v1/audit", { ...Object.fromEntries(asked), before, limit: SHOWN });
     const rows = entries.map((entry) => row([
       entry.at.slice(0, 19).replace("T", " "),
       `${entry.user || "nobody"}${entry.via ? ` (${entry.via})` : ""}`,
@@ -106,9 +113,10 @@ async function showAudit(page, before = undefined) {
     suggest(document.getElementById("lh-actions"), entries.map(({ action }) => action));
     if (!page.rows.audit.children.length) page.rows.audit.append(row(["nothing of this is on the record"]));
     page.acts.older.hidden = next === null;
-    page.acts.older.dataset.before = next ?? "";
+    page.acts.older.onclick = () => showAudit(page, asked, next); // the form may say something else by then
     return "";
   });
+  for (const each of buttons) each.disabled = false;
 }
 
 function outcome(name) {

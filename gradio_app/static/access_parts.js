@@ -1,4 +1,5 @@
 // What the pages Account and Access share: rows, buttons that ask before they act, and what is said of it.
+import { sendJson } from "./api.js";
 
 /** Return the parts of a page by their data attributes. */
 export function partsOf(element) {
@@ -29,6 +30,15 @@ export function onSubmit(form, place, act) {
     if (await saying(place, () => act(Object.fromEntries(new FormData(form))))) form.reset();
     for (const button of buttons) button.disabled = false;
   });
+}
+
+/** End the sessions or tokens at `paths`, one by one; what is over already is passed over. */
+export async function endEach(paths) {
+  for (const path of paths) {
+    await sendJson("DELETE", path).catch((error) => {
+      if (error.status !== 404) throw error;
+    });
+  }
 }
 
 /** Return a row of a table; cells are texts or elements. */

@@ -1,6 +1,6 @@
 // The page Account: one's own password, API tokens and sessions. The functions check whose they are.
 import { getJson, sendJson } from "./api.js";
-import { button, minute, onSubmit, partsOf, row, saying } from "./access_parts.js";
+import { button, endEach, minute, onSubmit, partsOf, row, saying } from "./access_parts.js";
 
 const ROLES = ["viewer", "analyst", "admin"];
 
@@ -74,7 +74,7 @@ async function logOutEverywhere(said) {
   if (!confirm("You will be logged out here too. Log out everywhere?")) return;
   const isDone = await saying(said, async () => {
     const { sessions } = await getJson("/api/v1/sessions");
-    for (const { session_id: id } of sessions.filter((session) => !session.is_this)) await sendJson("DELETE", `/api/v1/sessions/${id}`);
+    await endEach(sessions.filter((session) => !session.is_this).map(({ session_id: id }) => `/api/v1/sessions/${id}`));
     await sendJson("POST", "/api/v1/logout", {});
     return "";
   });

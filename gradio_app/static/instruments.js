@@ -4,8 +4,18 @@ import { getJson } from "./api.js";
 const TYPED_MS = 120;
 const SHOWN = 50;
 
-/** Return the instruments that `text` finds, best first; all of them for an empty text. */
+/** Return the instruments with candles that `text` finds, best first; all of them for an empty text. */
 export async function findInstruments(text) {
+  return (await known(text)).filter(({ timeframes }) => timeframes.length);
+}
+
+/** Return the instrument whose code, today's or else a former one, is `secid`; undefined if it has no candles or there is none. */
+export async function instrumentOf(secid) {
+  const instrument = (await known(secid)).find(({ secids }) => secids.includes(secid)); // today's codes come first
+  return instrument?.timeframes.length ? instrument : undefined;
+}
+
+async function known(text) {
   const { instruments } = await getJson("/api/v1/instruments", { q: text });
   return instruments;
 }

@@ -4,7 +4,7 @@
 import { Candles, DataMoved, dayNumber, isoDate, readNewestFirst } from "./candles.js";
 import { CandleChart } from "./chart.js";
 import { downloadCsv } from "./csv.js";
-import { InstrumentField, findInstruments } from "./instruments.js";
+import { InstrumentField, findInstruments, instrumentOf } from "./instruments.js";
 import { dateText, grouped, showLegend } from "./legend.js";
 
 const TIMEFRAMES = { "1m": "Minute", "10m": "10 min", "1h": "Hour", "1d": "Daily", "1w": "Week", "1mo": "Month", "1q": "Quarter" };
@@ -63,15 +63,18 @@ new PerformanceObserver((list) => {
 
 async function start() {
   say("Loading instruments…");
-  const instruments = (await findInstruments("")).filter(({ timeframes }) => timeframes.length);
-  if (!instruments.length) {
-    say("There are no candles yet. Admins load them under Ingest; this page needs a reload then.");
-    hook.state = "empty";
-    return;
-  }
   const asked = new URLSearchParams(location.search);
-  const wanted = asked.get("secid") ?? localStorage.getItem("lakehouse-secid") ?? "SBER";
-  const instrument = instruments.find(({ secid }) => secid === wanted) ?? instruments[0];
+  const named = asked.get("secid");
+  let instrument = await instrumentOf(named || (localStorage.getItem("lakehouse-secid") ?? "SBER"));
+  if (!instrument && !named) [instrument] = await findInstruments("");
+  if (!instrument) {
+    say(
+      named // then no other one is shown in its place
+        ? `There are no candles of ${named}. Choose another instrument; admins can load more under Ingest.`
+        : "There are no candles yet. Admins load them under Ingest; this page needs a reload then.",
+    );
+    hook.state = "empty";
+  }
   const range = asked.get("from") && asked.get("till") ? { from: asked.get("from"), till: asked.get("till") } : {};
   choose({
     instrument,
@@ -100,7 +103,7 @@ function listen() {
     downloadCsv(candles, `${instrument.secid}_${timeframe}_${from}_${till}_${prices}.csv`);
   });
   page.note.addEventListener("click", ({ target }) => {
-    if (target.value === "again") load();
+    if (target.value === "again") (shown.instrument ? load() : start().catch(showError));
     if (target.value === "all") choose(CHOICE.range("All"));
   });
 }
@@ -111,9 +114,10 @@ const CHOICE = {
   adjust: (adjust) => ({ adjust }),
 };
 
-/** Change what is chosen, make it fit what exists, and load it. */
+/** Change what is chosen, make it fit what exists, and load it; without an instrument it is for the one to come. */
 function choose(change) {
   Object.assign(shown, change);
+  if (!shown.instrument) return;
   const series = shown.instrument.timeframes;
   shown.series = series.find(({ timeframe }) => timeframe === shown.timeframe) ?? series.find(({ timeframe }) => timeframe === "1d") ?? series[0];
   shown.timeframe = shown.series.timeframe;

@@ -11,14 +11,24 @@ const CONFIG = { responsive: true, displaylogo: false, showSendToCloud: false, p
 let loading = null;
 const drawn = new Map(); // elements and what was drawn into them
 
-/** Draw a checked figure into `element`. */
+/** Draw a checked figure into `element`, if that is still in the page when Plotly is there. */
 export async function drawFigure(element, figure) {
   const plotly = await load();
+  if (!element.isConnected) return;
   drawn.set(element, figure);
   try {
     await plotly.newPlot(element, figure.data, withTheme(figure.layout), CONFIG);
   } catch (error) {
     element.textContent = `Plotly cannot draw this figure: ${error.message}`;
+  }
+}
+
+/** Release the figures whose elements are in the page no more: Plotly keeps them, and listens to the window for them. */
+export function forgetFigures() {
+  for (const element of drawn.keys()) {
+    if (element.isConnected) continue;
+    window.Plotly.purge(element);
+    drawn.delete(element);
   }
 }
 
@@ -56,8 +66,6 @@ function withTheme(layout) {
 }
 
 new MutationObserver(() => {
-  for (const [element, figure] of drawn) {
-    if (element.isConnected) window.Plotly?.react(element, figure.data, withTheme(figure.layout), CONFIG);
-    else drawn.delete(element);
-  }
+  forgetFigures();
+  for (const [element, figure] of drawn) window.Plotly.react(element, figure.data, withTheme(figure.layout), CONFIG);
 }).observe(document.body, { attributeFilter: ["class"] });

@@ -2,7 +2,7 @@
 //
 // Everything in a result is text of a stranger's program: it gets into the page by textContent and Plotly only, and
 // Plotly is handed figures that the server has checked.
-import { drawFigure } from "./plots.js";
+import { drawFigure, forgetFigures } from "./plots.js";
 import { tableElement } from "./result_tables.js";
 
 const KEPT = "lakehouse-analysis";
@@ -20,6 +20,7 @@ export function mountResults(element, value) {
 export async function showResults(element, text) {
   const place = element.querySelector(".lh-results");
   place.replaceChildren();
+  forgetFigures();
   if (!text) return;
   const { items, error, notes, is_empty: isEmpty } = JSON.parse(text);
   const parts = [];
@@ -32,7 +33,9 @@ export async function showResults(element, text) {
   for (const note of notes) place.append(paragraph("lh-message lh-error", note));
   if (isEmpty) place.append(paragraph("lh-empty", "The program showed nothing: print(...), show(...), or end it with a value."));
   for (const [index, item] of items.entries()) {
-    if (item.kind === "figure") await drawFigure(parts[index].querySelector(".lh-plot"), item.document);
+    if (item.kind !== "figure") continue;
+    await drawFigure(parts[index].querySelector(".lh-plot"), item.document);
+    if (!parts[index].isConnected) return; // another result is in the place of this one
   }
   place.dataset.drawn = String(items.length);
 }

@@ -109,7 +109,7 @@ async function run() {
   begin(statement, at);
   try {
     const document = { statement, at: at || null, limit: Number(page.limit.value), id: running.id };
-    show(await postJson("/api/v1/sql", document, exactly));
+    show(await postJson("/api/v1/sql", document, exactly), at);
   } catch (error) {
     if (error.status === 409) say(error.message);
     else showError(error instanceof ApiError ? error.message : "the platform does not answer: try again in some seconds");
@@ -154,11 +154,11 @@ function exactly(_, value, context) {
   return typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value) ? context?.source ?? value : value;
 }
 
-function show(answer) {
+/** Show an answer, of the state `at` that was asked for: the field may say another by then. */
+function show(answer, at) {
   found = answer;
   grid.show(answer.columns, answer.rows);
   page["sql-csv"].disabled = false;
-  const at = page.at.value.trim();
   const count = answer.rows.length;
   say(`${count.toLocaleString("en")} ${count === 1 ? "row" : "rows"} in ${answer.seconds.toFixed(2)} s${at ? `, as of ${at}` : ""}`);
   page.reached.hidden = !answer.reached;

@@ -6,8 +6,9 @@ import secrets
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
+from lakehouse.access.tokens import make_token
 from lakehouse.access.users import create_user
 from lakehouse.database.connection import connect
 from tests.browser.running import Platform
@@ -42,6 +43,12 @@ def user_of(page: Page) -> str:
 def said(page: Page, part: str, text: str, *, is_error: bool = False) -> None:
     """Wait for what the page says of a part."""
     page.wait_for_selector(f"[data-said={part}]{'' if is_error else ':not(.lh-error)'}:has-text('{text}')")
+
+
+def end_before(route: Route) -> None:
+    """Let another request end what the page is about to end."""
+    assert route.fetch().ok
+    route.continue_()
 
 
 def test_a_user_changes_the_own_password(anna: Page, platform: Platform) -> None:
@@ -89,7 +96,7 @@ def test_a_user_makes_a_token_once_shown_and_revokes_it(anna: Page, platform: Pl
 
 
 def test_a_user_ends_other_sessions_and_logs_out_everywhere(anna: Page, browser: Browser, platform: Platform) -> None:
-    """A session elsewhere is listed and ended; logging out everywhere ends all, this one last."""
+    """A session elsewhere is listed and ended; logging out everywhere ends all, over already or not, this one last."""
     name = user_of(anna)
     others = []
     for _ in range(2):
@@ -103,6 +110,7 @@ def test_a_user_ends_other_sessions_and_logs_out_everywhere(anna: Page, browser:
     said(anna, "sessions", "is over")
     assert sorted(other.request.get("/session").status for other in others) == [200, 401]
 
+    anna.route("**/api/v1/sessions/*", end_before)
     anna.once("dialog", lambda dialog: dialog.accept())
     anna.click("text=Log out everywhere")
     anna.wait_for_url("**/login")
@@ -145,6 +153,49 @@ def test_an_admin_keeps_users(log_in: Callable[..., Page], platform: Platform) -
     assert {action for (action,) in done} >= {"add user", "set role", "set password", "remove user"}
 
 
+def test_what_an_admin_ends_is_what_there_is_by_then(
+    log_in: Callable[..., Page], browser: Browser, platform: Platform
+) -> None:
+    """Sessions and tokens made since the page was drawn end too, and one that is over already holds up no other."""
+    name = f"clara-{secrets.token_hex(4)}"
+    others = [browser.new_context(base_url=platform.url) for _ in range(2)]
+    with connect(platform.dsn) as conn:
+        clara = create_user(conn, name, FIRST, "analyst")
+        make_token(conn, clara, "before")
+        assert others[0].request.post("/login", form={"name": name, "password": FIRST}).ok
+        page = log_in("admin", "/access")
+        line = page.locator(f"[data-rows=users] tr:has-text('{name}')")
+        line.get_by_text("Revoke").wait_for()
+        make_token(conn, clara, "since")
+        assert others[1].request.post("/login", form={"name": name, "password": FIRST}).ok
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    for kind in ("sessions", "tokens"):
+        page.route(f"**/api/v1/{kind}/*", end_before)
+    line.get_by_text("Revoke").click()
+    said(page, "users", f"The tokens of {name} are revoked.")
+    line.get_by_text("End").click()
+    said(page, "users", f"{name} is logged out everywhere.")
+    assert [other.request.get("/session").status for other in others] == [401, 401]
+    live = "SELECT count(*) FROM lake.api_token WHERE user_id = %s AND revoked_at IS NULL"
+    assert platform.query(live, clara.user_id) == [(0,)]
+    for other in others:
+        other.close()
+
+
+def test_an_admin_ends_the_own_sessions_this_one_last(
+    log_in: Callable[..., Page], browser: Browser, platform: Platform
+) -> None:
+    """An older session elsewhere is over as well when the page leaves for the login."""
+    with browser.new_context(base_url=platform.url) as other:
+        assert other.request.post("/login", form={"name": "admin", "password": platform.passwords["admin"]}).ok
+        page = log_in("admin", "/access")
+        page.once("dialog", lambda dialog: dialog.accept())
+        page.get_by_label("End the sessions of admin", exact=True).click()
+        page.wait_for_url("**/login*")
+        assert other.request.get("/session").status == 401
+
+
 def test_the_last_admin_stays_one(log_in: Callable[..., Page], platform: Platform) -> None:
     """What would leave no admin is refused, and the page shows what is."""
     page = log_in("admin", "/access")
@@ -168,6 +219,25 @@ def test_the_record_is_searched(log_in: Callable[..., Page], platform: Platform)
     page.fill("[data-form=audit] [name=user]", "nobody-of-that-name")
     page.click("text=Show")
     page.wait_for_selector("[data-rows=audit]:has-text('nothing of this is on the record')")
+
+
+def test_older_entries_are_of_what_was_asked_and_come_once(log_in: Callable[..., Page], platform: Platform) -> None:
+    """Whatever the form says by then, and however often one clicks while they are on their way."""
+    platform.query(
+        "INSERT INTO lake.audit (user_name, action, target, detail, outcome)"
+        " SELECT 'dora', 'look', n, '{}', 'done' FROM generate_series(1, 150) n RETURNING target"
+    )
+    page = log_in("admin", "/access")
+    page.fill("[data-form=audit] [name=user]", "dora")
+    page.click("text=Show")
+    page.wait_for_selector("[data-rows=audit] tr:nth-child(100) td:nth-child(2):text-is('dora')")
+    page.fill("[data-form=audit] [name=user]", "admin")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "before=" in request.url else None)
+    page.evaluate("for (let n = 0; n < 2; n += 1) document.querySelector('[data-act=older]').click()")
+    page.wait_for_selector("[data-act=older]", state="hidden")
+    assert len(asked) == 1
+    assert page.locator("[data-rows=audit] td:nth-child(4)").all_inner_texts() == [str(n) for n in range(150, 0, -1)]
 
 
 @pytest.mark.parametrize("path", ["/account", "/access"])

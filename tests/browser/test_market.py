@@ -235,6 +235,55 @@ def test_an_error_is_shown_in_the_page_and_can_be_tried_again(log_in: Callable[.
     page.wait_for_function(DRAWN)
 
 
+def test_instruments_that_could_not_be_read_can_be_tried_again(page: Page, log_in: Callable[..., Page]) -> None:
+    """Before there is an instrument the button begins from the start."""
+    page.route("**/api/v1/instruments*", lambda route: route.fulfill(status=503, json={"detail": "no database"}))
+    log_in(path="/?secid=YDEX&adjust=none")
+    page.wait_for_selector("#lh-note:has-text('no database')")
+    page.click("button:text-is('All')")
+    assert page.is_visible("text=Try again")
+
+    page.unroute("**/api/v1/instruments*")
+    page.click("text=Try again")
+    wait_for(page, "YDEX", "1d")
+
+
+def test_an_address_shows_the_instrument_it_names_or_none(log_in: Callable[..., Page]) -> None:
+    """A former code shows its instrument; one that is not there is told, what else it asks is for the one picked."""
+    page = log_in(path="/?secid=YNDX")
+    wait_for(page, "YDEX", "1d")
+    page.goto("/?secid=SBRE&adjust=none")
+    page.wait_for_selector("#lh-note:has-text('There are no candles of SBRE')")
+    assert page.evaluate("[lakehouseChart.request, lakehouseChart.rows]") == [None, 0]
+    assert page.evaluate("localStorage.getItem('lakehouse-secid')") == "YDEX"
+
+    page.click("#lh-instrument")
+    page.click("#lh-options li:has-text('GMKN')")
+    wait_for(page, "GMKN", "1d")
+    assert page.evaluate("lakehouseChart.request.adjust") == "none"
+
+
+def test_an_instrument_without_candles_is_not_offered(log_in: Callable[..., Page]) -> None:
+    """It is not found, Enter leaves what is drawn and its CSV, and an address that names it shows no other one."""
+
+    def add_one_without(route: Route) -> None:
+        x5 = {"secid": "X5", "secids": ["X5"], "name": "Икс 5", "board": "TQBR", "timeframes": []}
+        route.fulfill(json={"instruments": [x5, *route.fetch().json()["instruments"]]})
+
+    page = log_in(path="/?secid=SBER")
+    page.wait_for_function(DRAWN)
+    page.route("**/api/v1/instruments*", add_one_without)
+    page.click("#lh-instrument")
+    page.wait_for_selector("#lh-options li:has-text('GMKN')")
+    assert page.locator("#lh-options li:has-text('X5')").count() == 0
+    page.keyboard.type("X5", delay=20)
+    page.wait_for_selector("#lh-options li:has-text('Nothing found')")
+    page.keyboard.press("Enter")
+    assert page.evaluate("[lakehouseChart.state, lakehouseChart.request.secid]") == ["drawn", "SBER"]
+    page.goto("/?secid=X5")
+    page.wait_for_selector("#lh-note:has-text('There are no candles of X5')")
+
+
 def test_dates_without_candles_say_so(log_in: Callable[..., Page]) -> None:
     """An empty range is told as such, with a way out."""
     page = log_in(path="/?secid=SBER&timeframe=1d&from=2026-11-21&till=2026-11-22")

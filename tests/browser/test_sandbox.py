@@ -125,6 +125,32 @@ def test_text_tables_and_figures_stand_where_they_were_made(desk: Page) -> None:
     assert "1,420 candles of SBER, GMKN, IMOEX, YDEX 1d" in desk.inner_text(".lh-run-state")
 
 
+def test_results_that_were_replaced_are_let_go(log_in: Callable[..., Page]) -> None:
+    """Plotly releases their figures, and those not drawn yet are not drawn any more."""
+    page = log_in("analyst", "/sandbox")
+    former, drawn, shown = page.evaluate(
+        """async () => {
+            const { showResults } = await import("/static/sandbox.js");
+            const element = document.createElement("div");
+            element.innerHTML = '<div class="lh-results"></div>';
+            document.body.append(element);
+            const figure = { kind: "figure", document: { data: [{ y: [1, 2] }], layout: {} }, left_out: [] };
+            const resultOf = (items) => JSON.stringify({ items, error: null, notes: [], is_empty: false });
+            const plots = () => [...element.querySelectorAll(".lh-plot")];
+
+            await showResults(element, resultOf([figure]));
+            const [first] = plots();
+            const overtaken = showResults(element, resultOf([figure, figure, figure]));
+            const others = plots();
+            await showResults(element, resultOf([{ kind: "text", text: "the last", stream: "out" }]));
+            await overtaken;
+            const isHeld = (plot) => "data" in plot || "_responsiveChartHandler" in plot;
+            return [isHeld(first), others.filter(isHeld).length, element.firstChild.dataset.drawn];
+        }"""
+    )
+    assert (former, drawn, shown) == (False, 0, "1")
+
+
 def test_a_table_is_paged_and_downloaded_whole(desk: Page, tmp_path: Path) -> None:
     """Fifteen rows are shown at a time; the file has all, numbers as they are, and no cell a formula."""
     run(desk, "pd.DataFrame({'n': range(40), 'x': ['=1+1', '-2.5', 'a,\"b\"', '@x'] * 10})")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 import gradio_app
 from lakehouse.market.candle import CANDLES
@@ -183,6 +183,20 @@ def test_former_states_are_read(sql: Page) -> None:
         assert (cells(sql), f"as of {at}" in said) == (closes, at != "")
     sql.fill("#lh-at", "lately")
     assert run(sql, statement, "error").startswith("'lately' is neither a version such as 12 nor a time")
+
+
+def test_rows_are_labelled_with_the_state_that_was_asked_for(sql: Page) -> None:
+    """Also where the field says another one by the time they come."""
+    held: list[Route] = []
+    sql.route("**/api/v1/sql", lambda route: held.append(route))  # Playwright takes no built-in function
+    sql.fill("#lh-at", "0")
+    type_in(sql, "SELECT close FROM candles")
+    with sql.expect_request("**/api/v1/sql"):
+        sql.click("#lh-run")
+    sql.fill("#lh-at", "2999-01-01")
+    held[0].continue_()
+    expect(sql.locator("#lh-sql-status")).to_contain_text("as of 0")
+    assert cells(sql) == [["300"]]
 
 
 def test_what_was_run_is_kept_in_the_browser(sql: Page) -> None:
