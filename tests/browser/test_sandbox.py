@@ -271,10 +271,13 @@ def test_analyses_are_kept_under_a_name(desk: Page, platform: Platform) -> None:
     desk.click("#lh-save-analysis")
     desk.wait_for_selector(".lh-run-state:has-text('my study is saved')")
     write(desk, "# something else")
+    desk.fill("#lh-analysis-name :is(input, textarea)", "another name")
     desk.click("#lh-saved input")
     desk.click("[role=option]:has-text('my study')")
     desk.wait_for_selector(".lh-run-state:has-text('my study is open')")
     desk.wait_for_selector(".cm-line:has-text('# my own')")
+    # What is written before it is all there would be written over
+    desk.wait_for_function("document.querySelector('#lh-analysis-name :is(input, textarea)').value === 'my study'")
     desk.fill("#lh-analysis-name :is(input, textarea)", "renamed")
     desk.click("#lh-rename-analysis")
     desk.wait_for_selector(".lh-run-state:has-text('my study is now renamed')")
