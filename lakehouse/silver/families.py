@@ -10,6 +10,7 @@ from lakehouse.market.candle import CALENDAR, CANDLES, HISTORY, INSTRUMENTS, REN
 from lakehouse.market.table import Table
 
 _OHLCV = {name: name for name in ("open", "high", "low", "close", "value", "volume")}
+_SPLIT = {"secid": "secid", "trade_date": "tradedate", "before": "before", "after": "after"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ _ALL = (
         SPLITS,
         "splits",
         ("engine",),
-        {"secid": "secid", "trade_date": "tradedate", "before": "before", "after": "after"},
+        _SPLIT,
         "series",
     ),
     # What the exchange does not list and an administrator added (bronze/added_splits.py). From the first on a merge
@@ -98,7 +99,7 @@ _ALL = (
         SPLITS,
         "splits",
         ("engine",),
-        {"secid": "secid", "trade_date": "tradedate", "before": "before", "after": "after"},
+        _SPLIT,
         "series",
         tier=-1,
     ),
