@@ -8,7 +8,7 @@ that hangs on its route (gateway.py) as ``operation``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from functions.requests import address_of, read_body, read_parameters, user_with
 from functions.versions import not_modified
 from lakehouse.access import audit
 from lakehouse.access.roles import Role, User
+from lakehouse.database.connection import one_moment
 from lakehouse.market.errors import BadInput
 
 BODY_BYTES = 1 << 20
@@ -64,7 +65,7 @@ class Call:
 
     @property
     def conn(self) -> Connection[Any]:
-        """The connection that is held while the operation runs; an action's statements commit together."""
+        """The connection that is held while the operation runs; statements commit together, or read one moment."""
         if self.connection is None:
             raise RuntimeError("the operation declares that it holds no connection")
         return self.connection
@@ -182,9 +183,16 @@ def _connected(handler: Handler, call: Call) -> object:
             if unchanged is not None:
                 return unchanged
         if declared.holds_connection:
-            with conn.transaction() if declared.action and declared.is_atomic else nullcontext():
+            with _transaction(declared, conn):
                 return handler(replace(call, connection=conn))
     return handler(call)
+
+
+def _transaction(declared: Operation, conn: Connection[Any]) -> AbstractContextManager[Any]:
+    if declared.action:
+        return conn.transaction() if declared.is_atomic else nullcontext()
+    # A versioned answer is of one version of the data by its own statement
+    return nullcontext() if declared.is_versioned else one_moment(conn)
 
 
 def _read(call: Call) -> Call:

@@ -23,6 +23,7 @@ from gradio_app.session import Pool, address_of
 from lakehouse.access import audit
 from lakehouse.access.roles import Role
 from lakehouse.database import breaker
+from lakehouse.database.connection import one_moment
 from lakehouse.jobs import queue, retrying
 from lakehouse.market.errors import BadInput
 from lakehouse.market.timeframe import Timeframe
@@ -124,7 +125,7 @@ class IngestDesk:
 
     def _all(self, job_id: int | None) -> tuple[Any, ...]:
         now = dt.datetime.now(dt.UTC)
-        with self.pool.connection() as conn:
+        with self.pool.connection() as conn, one_moment(conn):
             jobs, exchange = queue.jobs(conn), breaker.state(conn)
             if job_id is None and jobs:
                 job_id = jobs[0].job_id

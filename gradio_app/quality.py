@@ -12,6 +12,7 @@ from gradio_app.jobs_table import message
 from gradio_app.session import Pool
 from lakehouse.access.roles import Role
 from lakehouse.bronze import doubts
+from lakehouse.database.connection import one_moment
 from lakehouse.market.errors import BadInput
 from lakehouse.market.instrument import parse_secid
 from lakehouse.serving import jumps
@@ -35,7 +36,7 @@ class QualityDesk:
                 secid = parse_secid(ticker.strip())
             except BadInput as error:
                 note = message(str(error), is_error=True)
-        with self.pool.connection() as conn:
+        with self.pool.connection() as conn, one_moment(conn):
             rows, more = quarantined(conn, secid=secid, limit=_ROWS_SHOWN)
             gaps = doubts.gaps(conn, secid=secid, limit=_ROWS_SHOWN)
             counts, volumes = rule_counts(conn), doubts.gap_counts(conn, secid)

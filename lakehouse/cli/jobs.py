@@ -18,6 +18,7 @@ from rich.table import Table
 from lakehouse.access import audit
 from lakehouse.cli.options import connected, data_option, operator, plain
 from lakehouse.database import breaker
+from lakehouse.database.connection import one_moment
 from lakehouse.jobs import pausing, queue, redriving, retrying
 from lakehouse.jobs.conservation import account
 from lakehouse.jobs.waking import Wakes
@@ -94,7 +95,7 @@ def jobs(context: click.Context, data: Path | None, as_json: bool) -> None:
     """Show the newest jobs, and what they wait for; or one of them, cancel, retry or resume them."""
     context.obj = data
     if context.invoked_subcommand is None:
-        with connected(data) as conn:
+        with connected(data) as conn, one_moment(conn):
             if (exchange := breaker.state(conn)).is_open:
                 click.echo(exchange, err=as_json)
             if dead := redriving.count_dead(conn):
@@ -107,7 +108,7 @@ def jobs(context: click.Context, data: Path | None, as_json: bool) -> None:
 @click.pass_obj
 def show(data: Path | None, job_id: int) -> None:
     """Show a job with its windows, what each station did, and whether its rows add up, as JSON."""
-    with connected(data) as conn:
+    with connected(data) as conn, one_moment(conn):
         found = _job(conn, job_id)
         windows, steps = queue.windows(conn, job_id), queue.steps_of(conn, found)
         paused = breaker.state(conn).paused

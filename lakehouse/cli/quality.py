@@ -11,6 +11,7 @@ from rich.table import Table
 
 from lakehouse.bronze import doubts
 from lakehouse.cli.options import connected, data_option, plain
+from lakehouse.database.connection import one_moment
 from lakehouse.market.instrument import parse_secid
 from lakehouse.serving import jumps
 from lakehouse.serving.quarantine import MAX_LIMIT, quarantined, rule_counts
@@ -30,8 +31,8 @@ def quarantine(
     table: str | None, secid: str | None, rule: str | None, limit: int, as_json: bool, data: Path | None
 ) -> None:
     """List rows that broke a rule: the rule, the row as received, and where in Bronze it lies."""
-    with connected(data) as conn:
-        secid = parse_secid(secid) if secid else None
+    secid = parse_secid(secid) if secid else None
+    with connected(data) as conn, one_moment(conn):
         rows, more = quarantined(conn, table=table, secid=secid, rule=rule, limit=limit)
         total = sum(count.rows for count in rule_counts(conn))
     if as_json:
@@ -57,8 +58,8 @@ def quarantine(
 @data_option
 def quality(secid: str | None, state: str | None, limit: int, as_json: bool, data: Path | None) -> None:
     """Show what is doubtful: rows in quarantine by rule, dates whose volumes differ, days that jump as by a split."""
-    with connected(data) as conn:
-        secid = parse_secid(secid) if secid else None
+    secid = parse_secid(secid) if secid else None
+    with connected(data) as conn, one_moment(conn):
         rules, counts = rule_counts(conn), doubts.gap_counts(conn, secid)
         gaps = doubts.gaps(conn, secid=secid, state=state, limit=limit)
         count, found_jumps = jumps.jump_count(conn, secid), jumps.jumps(conn, secid=secid, limit=limit)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import select
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from psycopg import Connection, sql
@@ -29,6 +31,14 @@ def connect(dsn: str, role: Role | None = None, autocommit: bool = True) -> Conn
     _configure(conn, role)
     conn.autocommit = autocommit
     return conn
+
+
+@contextmanager
+def one_moment(conn: Connection[Any]) -> Iterator[None]:
+    """Let all that is read in the block be of one moment: what several statements tell must not contradict itself."""
+    with conn.transaction():
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
 
 
 def pool(

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from psycopg import Connection
 from psycopg.errors import QueryCanceled
 
+from lakehouse.database.connection import one_moment
 from lakehouse.market.errors import BadInput
 from lakehouse.market.instrument import parse_secid
 from lakehouse.market.moscow import day_start
@@ -98,8 +99,7 @@ def load_frame(conn: Connection[Any], selection: Selection) -> Frame:
         BadInput: for an instrument that is not loaded, no candles at all, or more than `MAX_ROWS`.
     """
     try:
-        with conn.transaction():
-            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        with one_moment(conn):
             conn.execute(f"SET LOCAL statement_timeout = '{TIMEOUT_S}s'")
             version, instruments = _resolve(conn, selection.secids)
             parts = _read_all(conn, list(instruments), selection)

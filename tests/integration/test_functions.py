@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from lakehouse.cli import main
+from lakehouse.database.connection import connect
 from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.jobs import queue
 from tests.deployed import Deployed
@@ -134,6 +136,35 @@ def test_the_api_says_what_failed_and_that_rows_add_up(api: Api, job_id: int) ->
     )
     assert job["conservation"] == [{"table": "silver.candles", **COUNTS, "adds_up": True}]
     assert job["verdict"] == ADDED
+
+
+def test_a_document_is_of_one_moment(api: Api, job_id: int) -> None:
+    """What a job's document counts are the windows that it shows, though they move between its statements."""
+    api.conn.execute(
+        """
+        INSERT INTO lake.job_window (job_id, family, engine, market, board, secid, timeframe, from_at, till_date)
+        VALUES (%s, 'candles', 'stock', 'shares', 'TQBR', 'SBER', '1d', '2026-01-05Z', '2026-01-05')
+        """,
+        (job_id,),
+    )
+    is_over = threading.Event()
+
+    def move() -> None:
+        with connect(api.dsn) as conn:
+            while not is_over.is_set():
+                for state, rows in (("landed", 5), ("queued", 0)):
+                    conn.execute(
+                        "UPDATE lake.job_window SET state = %s, rows = %s WHERE job_id = %s", (state, rows, job_id)
+                    )
+
+    with ThreadPoolExecutor(1) as moving:
+        moved = moving.submit(move)
+        documents = [ask(api, "GET", f"/v1/jobs/{job_id}")[1] for _ in range(40)]
+        is_over.set()
+        moved.result()
+    counted = [(each["windows_done"], each["rows"]) for each in documents]
+    shown = [(int(window["state"] == "landed"), window["rows"]) for each in documents for window in each["windows"]]
+    assert counted == shown
 
 
 def test_the_api_retries_what_failed(api: Api, job_id: int) -> None:
