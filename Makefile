@@ -5,6 +5,8 @@ BIN := .venv/bin
 PARALLEL ?= --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # An activated environment would otherwise be taken by uv and Python for the one to work in
 unexport VIRTUAL_ENV PYTHONHOME
+# Images set it, and every process would compile thousands of modules anew: half of what it takes to start one
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test check lint torture env soak package images lock clean find-python
