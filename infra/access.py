@@ -148,8 +148,10 @@ def _callbacks(blocks: gr.Blocks) -> Iterator[str]:
 def _commands(group: click.Group, before: str = "lakehouse") -> Iterator[str]:
     if before == "lakehouse":
         yield "| command | what it does |\n| --- | --- |"
-    for name, command in sorted(group.commands.items()):
-        yield f"| `{before} {name}` | {command.get_short_help_str(200)} |"
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        if (command := group.get_command(context, name)) is not None:
+            yield f"| `{before} {name}` | {command.get_short_help_str(200)} |"
         if isinstance(command, click.Group):
             yield from _commands(command, f"{before} {name}")
 

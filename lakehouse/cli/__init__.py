@@ -3,60 +3,59 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import click
 import psycopg
 
-from lakehouse.cli.audit import audit
-from lakehouse.cli.backup import backup, restore_
-from lakehouse.cli.demo import demo
-from lakehouse.cli.doctor import doctor
-from lakehouse.cli.jobs import ingest, jobs
-from lakehouse.cli.platform import rebuild, simulator, up
-from lakehouse.cli.prepare import buckets, migrate
-from lakehouse.cli.quality import quality, quarantine
-from lakehouse.cli.schedules import schedules
-from lakehouse.cli.splits import splits
-from lakehouse.cli.sql import sql
-from lakehouse.cli.tokens import tokens
-from lakehouse.cli.uploads import upload, uploads
-from lakehouse.cli.users import users
 from lakehouse.logs import configure_logs
 from lakehouse.market.errors import LakehouseError
 
+# Where each command is, as module.function
+COMMANDS = {
+    "audit": "audit.audit",
+    "backup": "backup.backup",
+    "buckets": "prepare.buckets",
+    "demo": "demo.demo",
+    "doctor": "doctor.doctor",
+    "ingest": "jobs.ingest",
+    "jobs": "jobs.jobs",
+    "migrate": "prepare.migrate",
+    "quality": "quality.quality",
+    "quarantine": "quality.quarantine",
+    "rebuild": "platform.rebuild",
+    "restore": "backup.restore_",
+    "schedules": "schedules.schedules",
+    "simulator": "platform.simulator",
+    "splits": "splits.splits",
+    "sql": "sql.sql",
+    "tokens": "tokens.tokens",
+    "up": "platform.up",
+    "upload": "uploads.upload",
+    "uploads": "uploads.uploads",
+    "users": "users.users",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+class Commands(click.Group):
+    """Imports a command when it is named: all of them bring Polars, botocore and MinIO's client, seconds of work."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, function = COMMANDS[cmd_name].split(".")
+        command: click.Command = getattr(import_module(f"lakehouse.cli.{module}"), function)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="moex-lakehouse")
 def lakehouse() -> None:
     """History of the Moscow Exchange you can trust: every candle, revised when the exchange revises."""
     configure_logs("error")
-
-
-COMMANDS = (
-    demo,
-    up,
-    ingest,
-    jobs,
-    schedules,
-    sql,
-    upload,
-    uploads,
-    splits,
-    quarantine,
-    quality,
-    users,
-    tokens,
-    audit,
-    simulator,
-    rebuild,
-    migrate,
-    buckets,
-    backup,
-    restore_,
-    doctor,
-)
-for command in COMMANDS:
-    lakehouse.add_command(command)
 
 
 def main() -> None:
