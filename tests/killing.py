@@ -208,6 +208,20 @@ def child(work: Callable[..., object], *arguments: Any) -> Iterator[int]:
         process.join(30)
 
 
+@dataclass(frozen=True)
+class Mortal:
+    """A PostgreSQL that may be taken away, and a database of its that is the test's own."""
+
+    server: EmbeddedPostgres
+    dsn: str
+
+    def take_away(self, *, is_killed: bool) -> None:
+        """Stop the server as an operator does, or kill it."""
+        if is_killed:
+            kill_server(self.server)
+        self.server.stop()
+
+
 def kill_server(server: EmbeddedPostgres) -> None:
     """Kill -9 a PostgreSQL; return when those who serve its connections are gone, which still answer a moment."""
     postmaster = psutil.Process(int((server.data_dir / "postmaster.pid").read_text(encoding="ascii").splitlines()[0]))

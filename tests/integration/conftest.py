@@ -16,9 +16,11 @@ from infra.aws.package import make_package
 from infra.aws.third_party import python_version, third_party
 from infra.localstack.server import LocalStackServer
 from lakehouse.database.connection import connect
+from lakehouse.database.migrate import migrate
 from lakehouse.database.runner import EmbeddedPostgres
+from lakehouse.ports import free_port
 from tests.deployed import Deployed, deploy
-from tests.killing import Calm, Chain, SlowExchange, copied_database, hashes, shown, slow_exchange
+from tests.killing import Calm, Chain, Mortal, SlowExchange, copied_database, hashes, shown, slow_exchange
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -57,6 +59,27 @@ def landed(postgres: EmbeddedPostgres, dsn: str) -> Iterator[str]:
             filling.execute(LANDED.read_bytes())
         yield address
         conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def mortal_server(open_folder: Path) -> Iterator[EmbeddedPostgres]:
+    """Return a server that tests may stop, kill and freeze; its database `migrated` is one to copy."""
+    with EmbeddedPostgres(open_folder / "mortal", free_port(), fsync=False) as server:
+        with connect(server.dsn) as conn:
+            conn.execute("CREATE DATABASE migrated")
+        migrate(make_conninfo(server.dsn, dbname="migrated"))
+        yield server
+
+
+@pytest.fixture
+def mortal(mortal_server: EmbeddedPostgres) -> Iterator[Mortal]:
+    """Return it, running, with a fresh database."""
+    if mortal_server.poll() is not None:
+        mortal_server.start(patience_s=30)
+    with copied_database(mortal_server.dsn, "migrated") as dsn:
+        yield Mortal(mortal_server, dsn)
+        if mortal_server.poll() is not None:
+            mortal_server.start(patience_s=30)
 
 
 @pytest.fixture(scope="session")

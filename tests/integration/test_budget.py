@@ -16,12 +16,10 @@ import pytest
 from lakehouse.database.budget import Budget, Unlimited
 from lakehouse.database.clocks import Clocks
 from lakehouse.database.connection import connect
-from lakehouse.database.migrate import migrate
 from lakehouse.database.outage import DatabaseAway
-from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.ports import free_port
 from tests.asking import WORKERS, asking, recording
-from tests.killing import kill_server
+from tests.killing import Mortal
 from tests.seeds import TORTURE, seeds
 
 pytestmark = pytest.mark.postgres
@@ -106,21 +104,17 @@ def test_requests_in_flight_bind_where_the_exchange_is_slow(dsn: str) -> None:
 
 @pytest.mark.torture
 @pytest.mark.parametrize("is_killed", [True, False][: seeds(1, 2)], ids=["killed", "stopped"][: seeds(1, 2)])
-def test_a_database_that_returns_is_waited_for(open_folder: Path, is_killed: bool) -> None:
+def test_a_database_that_returns_is_waited_for(mortal: Mortal, is_killed: bool) -> None:
     """Nobody asks while it is away, nobody fails, the limits hold across it, and each process says it once."""
-    server = EmbeddedPostgres(open_folder / f"budget-{is_killed}", free_port(), fsync=False)
-    with server, recording(latency_s=0.1) as (url, arrivals):
-        migrate(server.dsn)
+    with recording(latency_s=0.1) as (url, arrivals):
         run = {"rate_per_s": RATE_PER_S, "in_flight": IN_FLIGHT, "processes": PROCESSES, "seconds": 8}
-        with asking(url, server.dsn, **run) as processes:
+        with asking(url, mortal.dsn, **run) as processes:
             time.sleep(2)
-            if is_killed:
-                kill_server(server)
-            server.stop()
+            mortal.take_away(is_killed=is_killed)
             stopped = time.monotonic()
             time.sleep(2)
             returned = time.monotonic()
-            server.start()
+            mortal.server.start()
             said = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * PROCESSES
     # Who had a slot when it went away may still use it

@@ -25,7 +25,6 @@ from psycopg.conninfo import make_conninfo
 from structlog.testing import capture_logs
 
 from lakehouse.database.connection import connect
-from lakehouse.database.migrate import migrate
 from lakehouse.database.outage import SharedConnection, connect_patiently, is_outage
 from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.jobs import queue
@@ -33,7 +32,7 @@ from lakehouse.jobs.connector import SteadyConnector
 from lakehouse.market.errors import LakehouseError
 from lakehouse.ports import free_port
 from tests.asking import Arrivals, recording
-from tests.killing import kill_server
+from tests.killing import Mortal
 from tests.seeds import seeds
 
 pytestmark = pytest.mark.postgres
@@ -72,20 +71,22 @@ except LakehouseError as error:
 class Town:
     """A database that can be taken away, and processes that use it."""
 
-    server: EmbeddedPostgres
+    mortal: Mortal
     folder: Path
 
-    def take_away(self, is_killed: bool) -> None:
-        """Stop the server as an operator does, or kill it."""
-        if is_killed:
-            kill_server(self.server)
-        self.server.stop()
+    @property
+    def dsn(self) -> str:
+        return self.mortal.dsn
+
+    @property
+    def server(self) -> EmbeddedPostgres:
+        return self.mortal.server
 
     @contextmanager
     def process(self, name: str, *command: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
         """Run Python with *command* while the block runs."""
         settings = {
-            "LAKEHOUSE_DATABASE_URL": self.server.dsn,
+            "LAKEHOUSE_DATABASE_URL": self.dsn,
             "LAKEHOUSE_DATA_DIR": str(self.folder),
             "LAKEHOUSE_SOURCE": "simulator",
             "LAKEHOUSE_LOG_FORMAT": "json",
@@ -113,16 +114,13 @@ class Town:
         return self.log(name).read_text(encoding="utf-8").count(f'"{event}"')
 
     def ask(self, question: str) -> list[tuple[Any, ...]]:
-        with connect(self.server.dsn) as conn:
+        with connect(self.dsn) as conn:
             return conn.execute(question.encode()).fetchall()
 
 
 @pytest.fixture
-def town(open_folder: Path, tmp_path: Path) -> Iterator[Town]:
-    server = EmbeddedPostgres(open_folder / tmp_path.name, free_port(), fsync=False)
-    with server:
-        migrate(server.dsn)
-        yield Town(server, tmp_path)
+def town(mortal: Mortal, tmp_path: Path) -> Town:
+    return Town(mortal, tmp_path)
 
 
 def until(is_so: Callable[[], Any], what: str, seconds: float = 60) -> None:
@@ -136,7 +134,7 @@ def until(is_so: Callable[[], Any], what: str, seconds: float = 60) -> None:
 
 def submit(town: Town, *secids: str) -> int:
     document = {"instruments": list(secids), "timeframes": ["1h"], "from": "2020-01-01"}
-    with connect(town.server.dsn, "lakehouse_app") as conn:
+    with connect(town.dsn, "lakehouse_app") as conn:
         return queue.submit_ingest(conn, queue.IngestRequest.parse(document), "anna")
 
 
@@ -147,7 +145,7 @@ def test_a_fetch_goes_on_when_the_database_is_back(town: Town, is_killed: bool) 
     with recording(latency_s=0.1) as (url, arrivals), worker(town, url) as process:
         job_id = submit(town, "SBER", "GAZP")
         until(lambda: town.ask("SELECT FROM lake.job_window WHERE state = 'running' AND pages > 1"), "fetching")
-        town.take_away(is_killed)
+        town.mortal.take_away(is_killed=is_killed)
         stopped = time.monotonic()
         time.sleep(AWAY_S)
         returned = time.monotonic()
@@ -194,11 +192,11 @@ def asked_between(arrivals: Arrivals, begin: float, end: float) -> list[float]:
 @pytest.mark.parametrize("is_killed", [WAYS[way] for way in TRIED], ids=TRIED)
 def test_a_merge_is_done_when_the_database_is_back(town: Town, is_killed: bool) -> None:
     """The run whose lock was cut does not commit; it is run again, which is no failed attempt, by the same worker."""
-    with connect(town.server.dsn, "lakehouse_app") as conn:
+    with connect(town.dsn, "lakehouse_app") as conn:
         queue.enqueue(conn, "merge", {}, only_one=True)
-    with town.process("merger", "-c", _MERGER, town.server.dsn, str(town.folder), "60") as process:
+    with town.process("merger", "-c", _MERGER, town.dsn, str(town.folder), "60") as process:
         until((town.folder / "began").exists, "the merge")
-        town.take_away(is_killed)
+        town.mortal.take_away(is_killed=is_killed)
         (town.folder / "go").touch()
         time.sleep(AWAY_S)
         town.server.start()
@@ -213,9 +211,9 @@ def test_a_merge_is_done_when_the_database_is_back(town: Town, is_killed: bool) 
 
 def test_a_worker_gives_up_clearly(town: Town) -> None:
     """A database that stays away ends the worker with one line that says so and what to do."""
-    with town.process("merger", "-c", _MERGER, town.server.dsn, str(town.folder), "2") as process:
+    with town.process("merger", "-c", _MERGER, town.dsn, str(town.folder), "2") as process:
         until(lambda: town.ask("SELECT FROM procrastinate_workers"), "the worker")
-        town.take_away(is_killed=False)
+        town.mortal.take_away(is_killed=False)
         assert process.wait(40) == 1
     last = town.log("merger").read_text(encoding="utf-8").splitlines()[-1]
     assert last.startswith("Error: the database has not answered for ")
@@ -228,7 +226,7 @@ def test_health_is_degraded_while_the_database_is_away(town: Town) -> None:
     port = free_port()
     with town.process("web", "-m", "functions.embedded", "api", LAKEHOUSE_PORT=str(port)) as process:
         until(lambda: get(port, "health")[0] == 200, "health")
-        town.take_away(is_killed=True)
+        town.mortal.take_away(is_killed=True)
         status, said = get(port, "health")
         assert (status, said["status"], said["live"], said["ready"]) == (503, "unavailable", True, False)
         assert [reason["code"] for reason in said["reasons"]] == ["database_away"]
@@ -257,7 +255,7 @@ def get(port: int, path: str) -> tuple[int, dict[str, Any]]:
 
 async def test_a_message_taken_as_the_connection_broke_is_taken_again(town: Town) -> None:
     """It says that a worker does it who never heard of it: it is put back, and what he does know of is not."""
-    dsn = town.server.dsn
+    dsn = town.dsn
     with connect(dsn, "lakehouse_app") as conn:
         for name in ("known", "unheard"):
             queue.enqueue(conn, "landed", {"object_key": name})
@@ -269,7 +267,7 @@ async def test_a_message_taken_as_the_connection_broke_is_taken_again(town: Town
         known = await connector.execute_query_one_async(**fetch)
         with connect(dsn) as conn:
             conn.execute("UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s", (worker_id,))
-        town.take_away(is_killed=True)
+        town.mortal.take_away(is_killed=True)
         asking = asyncio.create_task(connector.execute_query_one_async(**fetch))
         await asyncio.sleep(7)  # longer than the pool waits for a connection by itself
         await asyncio.to_thread(town.server.start)
@@ -281,16 +279,16 @@ async def test_a_message_taken_as_the_connection_broke_is_taken_again(town: Town
 
 async def test_a_message_that_had_ended_as_the_connection_broke_has_ended(town: Town) -> None:
     """Asked again to end it the database says that there is no such message: that is what was wanted."""
-    with connect(town.server.dsn, "lakehouse_app") as conn:
+    with connect(town.dsn, "lakehouse_app") as conn:
         queue.enqueue(conn, "landed", {"object_key": "known"})
-    connector = SteadyConnector(town.server.dsn, 2)
+    connector = SteadyConnector(town.dsn, 2)
     finish: dict[str, Any] = {"query": queries["finish_job"], "job_id": 1, "status": "succeeded", "delete_job": True}
     await connector.open_async()
     try:
         await connector.execute_query_async(**finish)
         with pytest.raises(ConnectorException):  # without an outage it is a mistake of ours
             await connector.execute_query_async(**finish)
-        town.take_away(is_killed=True)
+        town.mortal.take_away(is_killed=True)
         asking = asyncio.create_task(connector.execute_query_async(**finish))
         await asyncio.sleep(7)
         await asyncio.to_thread(town.server.start)
@@ -325,10 +323,10 @@ def test_an_outage_is_told_from_other_errors(error: Exception, is_one: bool) -> 
 
 def test_a_connection_of_before_an_outage_is_no_other_outage(town: Town) -> None:
     """It was not used until the database was back, and others had said so: it is opened anew in silence."""
-    idle, busy = SharedConnection(town.server.dsn), SharedConnection(town.server.dsn)
+    idle, busy = SharedConnection(town.dsn), SharedConnection(town.dsn)
     for connection in (idle, busy):
         connection.run(lambda conn: conn.execute("SELECT 1"))
-    town.take_away(is_killed=True)
+    town.mortal.take_away(is_killed=True)
     starting = threading.Timer(1, town.server.start)
     starting.start()
     with capture_logs() as said:
