@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import subprocess
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
+from psycopg.conninfo import conninfo_to_dict
 
 from lakehouse.access.roles import Role, User
 from lakehouse.access.users import create_user
@@ -30,6 +32,7 @@ from lakehouse.storage.stamp import KEY, encoded
 from lakehouse.storage.store import Store, open_store
 from tests.bronze_objects import candle, candles_object
 from tests.gold_lake import SBER, GoldLake, fact, instrument
+from tests.killing import copied_database
 from tests.up_process import COMMAND
 
 STAMP = {"source": "simulator", "seed": 7}
@@ -77,6 +80,14 @@ def small_platform(dsn: str, folder: Path) -> Small:
     with connect(dsn) as conn:
         create_user(conn, "anna", PASSWORD, "analyst")
     return made
+
+
+@contextmanager
+def copied(made: Small, server_dsn: str, folder: Path) -> Iterator[Small]:
+    """Give a copy of a platform that nobody is connected to, its data in *folder*; its database is dropped then."""
+    shutil.copytree(made.folder, folder)
+    with copied_database(server_dsn, str(conninfo_to_dict(made.dsn)["dbname"])) as dsn:
+        yield Small(dsn, folder, GoldLake(folder), open_store(str(folder / "bronze")))
 
 
 def back_up(small: Small, target: Store) -> Manifest:

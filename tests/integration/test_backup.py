@@ -45,6 +45,7 @@ from tests.backed_up import (
     Small,
     back_up,
     command,
+    copied,
     gold_hash,
     put_back,
     said_here,
@@ -53,16 +54,26 @@ from tests.backed_up import (
     small_platform,
 )
 from tests.gold_lake import SBER, fact
-from tests.killing import child, until
+from tests.killing import child, copied_database, until
 from tests.stores import empty_store, make_bucket, options
 from tests.unprivileged import small_disk
 
 pytestmark = pytest.mark.postgres
 
 
+@pytest.fixture(scope="module")
+def made(
+    postgres: EmbeddedPostgres, migrated_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Small]:
+    """Return a platform to copy: it takes a second to make."""
+    with copied_database(postgres.dsn, migrated_database) as dsn:
+        yield small_platform(dsn, tmp_path_factory.mktemp("small") / "data")
+
+
 @pytest.fixture
-def small(dsn: str, tmp_path: Path) -> Small:
-    return small_platform(dsn, tmp_path / "data")
+def small(made: Small, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Small]:
+    with copied(made, postgres.dsn, tmp_path / "data") as small:
+        yield small
 
 
 @pytest.fixture(params=["folder", "minio"])
