@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from lakehouse.silver.inputs import known_from, total_order
 from lakehouse.silver.lake import Lake
 from lakehouse.silver.parse import Source, parse
 from lakehouse.silver.volume_check import check_volumes
+from lakehouse.storage.store import open_store
 from tests.derivation import Key, Span, Spoken, Values, Version, derive
 
 Row = dict[str, Any]
@@ -100,9 +102,11 @@ def derived(context: FetchContext) -> dict[Key, list[Version]]:
         landed = cursor.execute(_LANDED).fetchall()
     spoken: dict[Key, list[Spoken]] = {}
     at_of: dict[Key, dict[Key, dt.datetime]] = {}
-    for number, object_ in enumerate(sorted(landed, key=total_order)):
+    for object_ in landed:
         scope = tuple(getattr(object_, name) for name in ("family", *FAMILIES[object_.family].scope))
-        spoken.setdefault(scope, []).append(_spoken(context, number, object_, at_of.setdefault(scope, {})))
+        said, at_of_said = _spoken(context.store_url, object_)
+        spoken.setdefault(scope, []).append(said)
+        at_of.setdefault(scope, {}).update(at_of_said)
     return {
         scope + key: versions
         for scope, objects in spoken.items()
@@ -145,12 +149,15 @@ _LANDED = """
     FROM lake.bronze_object WHERE family IN ('candles', 'history')"""
 
 
-def _spoken(context: FetchContext, number: int, object_: LedgerObject, at_of: dict[Key, dt.datetime]) -> Spoken:
+@lru_cache(maxsize=1_000)  # objects never change, and one after another of them is asked for again
+def _spoken(store_url: str, object_: LedgerObject) -> tuple[Spoken, dict[Key, dt.datetime]]:
+    """Return what an object says, and where the keys of its rows lie."""
     table = FAMILIES[object_.family].table
     described = {name: value for name, value in asdict(object_).items() if name not in ("complete", "rank", "rows")}
-    source = Source(object_id=number, series_id=0, known_from=known_from(object_), is_new=True, **described)
-    batches = list(parse(source, context.store().get(object_.object_key)))
+    source = Source(object_id=0, series_id=0, known_from=known_from(object_), is_new=True, **described)
+    batches = list(parse(source, open_store(store_url).get(object_.object_key)))
     rows: dict[Key, tuple[Any, ...]] = {}
+    at_of: dict[Key, dt.datetime] = {}
     broken: set[Key] = set()
     for row in pa.Table.from_batches(batches).to_pylist() if batches else []:
         key = tuple(row[name] for name in table.key if name in row)
@@ -160,4 +167,4 @@ def _spoken(context: FetchContext, number: int, object_: LedgerObject, at_of: di
         else:
             broken.add(key)
     span = Span(object_.span_from, object_.span_till if object_.complete else object_.span_from)
-    return Spoken(total_order(object_), known_from(object_), span, rows, frozenset(broken))
+    return Spoken(total_order(object_), known_from(object_), span, rows, frozenset(broken)), at_of
