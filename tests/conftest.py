@@ -9,7 +9,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
@@ -34,6 +34,7 @@ from lakehouse.simulator.server import running
 from lakehouse.storage.minio import MinioServer, minio_program
 from lakehouse.storage.store import Store, open_store
 from tests.components import RECORDED, require
+from tests.together import Together
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -69,6 +70,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if place(item) == FOLDERS.index("property"):
             item.add_marker("torture")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Share files out between processes (`make test`)."""
+    return Together(config, log)
 
 
 @pytest.fixture(autouse=True)
