@@ -343,4 +343,4 @@ def test_a_database_that_refuses_us_is_not_waited_for(dsn: str) -> None:
     begin = time.monotonic()
     with pytest.raises(psycopg.OperationalError, match="does not exist"):
         connect_patiently(make_conninfo(dsn, dbname="nowhere"))
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20

@@ -276,8 +276,9 @@ def test_who_waits_for_a_job_is_told_once(paused: Connection[Any], dsn: str) -> 
     """``lakehouse ingest`` says what it waits for, once, and goes on waiting."""
 
     def end_it() -> None:
-        time.sleep(1.5)
         with connect(dsn) as conn:
+            until(lambda: one(conn, "SELECT count(*) FROM lake.job WHERE job_id = 2"))
+            time.sleep(1.5)
             conn.execute("UPDATE lake.job SET state = 'done', started_at = now(), finished_at = now() WHERE job_id = 2")
 
     ending = threading.Thread(target=end_it)

@@ -24,7 +24,8 @@ from tests.sandboxes import printed, runs_of, why_off_at_last
 from tests.seeds import seeds
 
 SLEEP = "print('began')\nimport time\ntime.sleep(60)"
-LONG = Limits(wall_s=100)
+BUSY = "print('began')\nwhile True: pass"
+LONG = Limits(wall_s=100, cpu_s=60)
 
 
 class Supervised:
@@ -133,7 +134,7 @@ def test_a_killed_host_takes_its_run_along(supervised: Supervised) -> None:
 def test_a_run_that_is_stopped_tells_what_it_had(supervised: Supervised) -> None:
     """The user stops it, whether it runs or waits; nobody else's run is touched."""
     slots = max(1, (psutil.cpu_count() or 1) - 1)
-    running = [supervised.begun(f"user {number}") for number in range(slots)]
+    running = [supervised.begun(f"user {number}", SLEEP if number else BUSY) for number in range(slots)]
     places: list[int] = []
     waits = threading.Event()
     with ThreadPoolExecutor(1) as pool:
@@ -152,7 +153,7 @@ def test_a_run_that_is_stopped_tells_what_it_had(supervised: Supervised) -> None
         "refused",
         "you have a run already, one at a time: wait for it, or stop it",
     )
-    time.sleep(0.2)  # for the program to come to its first line
+    until(lambda: any(run.cpu_times().user > 0.5 for run in runs_of(supervised.runner().pid)), 30)  # it has begun
     assert supervised.sandbox.stop("user 0")
     outcome = running[0].result(10)
     assert (outcome.status, printed(outcome), outcome.message) == ("stopped", "began\n", "the run was stopped")
