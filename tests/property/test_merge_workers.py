@@ -291,8 +291,11 @@ def test_who_waited_does_not_trust_what_a_dead_worker_left(lake: Lake) -> None:
 
 def _until_waiting(lake: Lake, count: int) -> None:
     """Return when *count* workers wait for the lock of a table."""
-    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-    until = time.monotonic() + 120
+    query = """
+        SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (
+            SELECT oid FROM pg_database WHERE datname = current_database())
+        """
+    until = time.monotonic() + 600
     while (row := lake.conn.execute(query).fetchone()) and row[0] < count:
         if time.monotonic() > until:
             pytest.fail(f"{row[0]} workers wait for the lock, expected {count}")
