@@ -40,9 +40,8 @@ Made from `lakehouse/market/candle.py` by `python -m infra.dictionary`; `make ch
   `known_till`. In `lakehouse sql` the bare name is the current rows, without that column, and the name with `_versions`
   is all of them. A change of the columns called *values* opens a version; the others are those of its last reading.
 - **Prices** are as the exchange quotes them: of shares and funds money, of bonds percent of the face value without
-  accrued interest (64.793 is 647.93 of 1,000), of indices and futures points; the column `market` says which.
-  `value`, the turnover, is always money. The instrument's currency is RUB for nearly all; `dim_instrument.currency`
-  says which.
+  accrued interest (64.793 is 647.93 of 1,000), of indices and futures points; `dim_instrument.price_unit`
+  says which. `value`, the turnover, is always money, in `dim_instrument.currency`: RUB for nearly all.
 """
 
 _HASHES = """\

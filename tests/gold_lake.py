@@ -25,7 +25,7 @@ SBER, GMKN, TCSG = 1, 2, 3
 def instrument(instrument_id: int, secid: str, **rest: Any) -> Row:
     named = {"engine": "stock", "market": "shares", "board": "TQBR", "secids": secid, "shortname": secid, "name": secid}
     card = {"isin": None, "type": "common_share", "currency": "RUB", "decimals": 2, "is_traded": True}
-    return {"instrument_id": instrument_id, "secid": secid, **named, **card, **rest}
+    return {"instrument_id": instrument_id, "secid": secid, **named, **card, "price_unit": "currency", **rest}
 
 
 def fact(instrument_id: int, day: int, close: float = 100.0, **rest: Any) -> Row:

@@ -241,12 +241,17 @@ function statusItems(fresh) {
     `${grouped(fresh.count, 0)} ${fresh.count === 1 ? "candle" : "candles"}`,
     `${dateText(time[0], timeframe)} – ${dateText(time[fresh.count - 1], timeframe)}`,
     adjust === "split" ? "adjusted for splits" : "raw prices",
+    ...(priceUnit(instrument) ? [`prices in ${priceUnit(instrument)}`] : []),
     ...(quantity === "value" ? ["turnover instead of volume"] : []),
     "Moscow time",
     `${instrument.board}, data version ${hook.dataVersion}`,
   ];
   if (fresh.count >= MAX_ROWS) items.unshift(`the newest ${grouped(fresh.count, 0)} only: choose dates to see older ones`);
   return items.map((text) => Object.assign(document.createElement("span"), { textContent: text }));
+}
+
+function priceUnit({ price_unit: unit, currency }) {
+  return { currency, percent: "% of face value", points: "points" }[unit];
 }
 
 function showProgress(done) {

@@ -19,7 +19,7 @@ from pyspark.errors import AnalysisException
 from lakehouse.database.locks import table_lock
 from lakehouse.engines.address import TableAddress, is_s3
 from lakehouse.market.errors import LakehouseError
-from lakehouse.market.table import Table
+from lakehouse.market.table import Column, Table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -73,10 +73,13 @@ class Difference:
 
 def ensure_table(spark: SparkSession, address: TableAddress, table: Table) -> None:
     """
-    Create *table* at *address* unless it is there (30 ms).
+    Create *table* at *address*; one that is there gets the columns that it lacks (`add_columns`).
 
     With change data feed; without deletion vectors and other features that deltalake cannot read or write.
     """
+    if address.exists():
+        add_columns(spark, address, table)
+        return
     if is_s3(address.url):
         clear_empty_log(spark, address)
     else:
@@ -94,6 +97,27 @@ def ensure_table(spark: SparkSession, address: TableAddress, table: Table) -> No
             if time.monotonic() > until:
                 raise
             time.sleep(_LOOK_S)
+
+
+def add_columns(spark: SparkSession, address: TableAddress, table: Table) -> None:
+    """Add, in one commit, the columns that *table* declares and one made by a former version lacks."""
+    missing = _missing_columns(address, table)
+    if not missing:
+        return
+    added = ", ".join(f"{column.name} {column.ddl_type}" for column in missing)
+    try:
+        spark.sql(f"ALTER TABLE {address.spark_name} ADD COLUMNS ({added})")
+    except (*CONFLICTS, AnalysisException):
+        # Another worker that starts at the same moment adds them
+        if _missing_columns(address, table):
+            raise
+    else:
+        log.info("engines.columns_added", table=table.name, columns=[column.name for column in missing])
+
+
+def _missing_columns(address: TableAddress, table: Table) -> list[Column]:
+    there = {field.name for field in address.open().schema().fields}
+    return [column for column in table.columns if column.name not in there]
 
 
 def clear_half_made(url: str) -> None:

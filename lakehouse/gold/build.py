@@ -20,7 +20,7 @@ from psycopg import Connection
 
 from lakehouse.database.connection import connect
 from lakehouse.database.progress import read_progress, write_progress
-from lakehouse.engines.delta import ensure_table, make_equal, table_version
+from lakehouse.engines.delta import add_columns, ensure_table, make_equal, table_version
 from lakehouse.gold.changes import Changes, read_changes, read_everything
 from lakehouse.gold.difference import fact_difference, row_difference
 from lakehouse.gold.reading import FeedGone, Silver
@@ -72,6 +72,13 @@ def ensure_gold(spark: SparkSession, lake: Lake) -> None:
     """Create the tables of Gold that are missing."""
     for table in GOLD:
         ensure_table(spark, lake.at(table), table)
+
+
+def widen_gold(spark: SparkSession, lake: Lake) -> None:
+    """Give the tables of Gold that are there the columns that they lack: a publish may come before the next build."""
+    for table in GOLD:
+        if lake.at(table).exists():
+            add_columns(spark, lake.at(table), table)
 
 
 def build_gold(spark: SparkSession, dsn: str, lake: Lake, *, run_id: str | None = None) -> GoldReport:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lakehouse.bronze.added_splits import is_added, overruled
 from lakehouse.gold.splits import Split
-from lakehouse.market.instrument import Instrument, instrument_id
+from lakehouse.market.instrument import Instrument, instrument_id, price_unit
 from lakehouse.market.moscow import to_moscow
 from lakehouse.market.renames import FOR_EVER, SINCE_EVER, Chain, Holding, Rename, identity_of, rename_chains
 
@@ -218,6 +218,7 @@ def _row(identity: int, chain: Chain, known: Sequence[Instrument], cards: Mappin
         "board": newest.board,
         "secids": ",".join(dict.fromkeys(holding.secid for holding in chain)),
         **{name: card.get(name) for name in _CARD},
+        "price_unit": price_unit(newest.engine, newest.market),
     }
 
 

@@ -18,6 +18,7 @@ import structlog
 
 from lakehouse.engines.address import is_s3
 from lakehouse.engines.spark import reach_s3, start_spark
+from lakehouse.gold.build import widen_gold
 from lakehouse.jobs import merging
 from lakehouse.jobs.consumer import Step, consume
 from lakehouse.jobs.recovery import on_a_disk
@@ -57,8 +58,9 @@ def run(settings: Settings) -> None:
         "care": lambda arguments: merging.care(place, arguments),
     }
     with ending_with_jvm(spark):
-        with naming_full_disk("Silver's tables cannot be made", data):
+        with naming_full_disk("the lake's tables cannot be made", data):
             ensure_silver(spark, lake)
+            widen_gold(spark, lake)
         log.info("jobs.spark_ready", master=settings.spark_master)
         consume(dsn, "spark", on_a_disk(steps, data), alive=data / "alive-spark")
     spark.stop()

@@ -172,6 +172,7 @@ DIM_INSTRUMENT = Table(
         Column("currency", "string", "currency of turnover, and of prices that are money"),
         Column("decimals", "int", "decimals of a price"),
         Column("is_traded", "boolean", "whether it trades now"),
+        Column("price_unit", "string", "currency, percent (of face value, without accrued interest) or points"),
     ),
     key=("instrument_id",),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from lakehouse.market.errors import BadInput
 
@@ -47,6 +48,29 @@ class Instrument:
 
     def __str__(self) -> str:
         return f"{self.secid} {self.board}"
+
+
+PriceUnit = Literal["currency", "percent", "points"]
+
+_UNIT_BY_MARKET: dict[tuple[str, str], PriceUnit] = {
+    ("stock", "shares"): "currency",
+    ("stock", "foreignshares"): "currency",
+    ("stock", "bonds"): "percent",
+    ("stock", "index"): "points",
+    ("currency", "selt"): "currency",
+    ("currency", "index"): "points",
+    ("futures", "forts"): "points",
+    ("futures", "options"): "points",
+}
+
+
+def price_unit(engine: str, market: str) -> PriceUnit | None:
+    """
+    Return what prices of a market are in: the instrument's currency, percent of a bond's face value, or points.
+
+    None where we do not know: a wrong unit is worse than none.
+    """
+    return _UNIT_BY_MARKET.get((engine, market))
 
 
 def instrument_id(engine: str, market: str, oldest_secid: str) -> int:

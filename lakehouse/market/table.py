@@ -18,6 +18,11 @@ class Column:
     unit: str = ""
     nullable: bool = True
 
+    @property
+    def ddl_type(self) -> str:
+        """Its type in Spark's SQL."""
+        return _SPARK[self.type]
+
 
 @dataclass(frozen=True)
 class Table:
@@ -52,7 +57,7 @@ class Table:
     def ddl(self) -> str:
         """Return the columns as Spark SQL DDL: ``name TYPE [NOT NULL], ...``."""
         return ", ".join(
-            f"{column.name} {_SPARK[column.type]}{'' if column.nullable else ' NOT NULL'}" for column in self.columns
+            f"{column.name} {column.ddl_type}{'' if column.nullable else ' NOT NULL'}" for column in self.columns
         )
 
 

@@ -15,6 +15,7 @@ from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 
 from lakehouse.market.errors import BadInput, LakehouseError
+from lakehouse.market.instrument import PriceUnit
 from lakehouse.market.moscow import day_start
 from lakehouse.market.timeframe import Timeframe
 from lakehouse.serving.tokens import Position, decode_token, encode_token
@@ -70,6 +71,7 @@ class InstrumentRow:
     isin: str | None
     type: str | None
     currency: str | None
+    price_unit: PriceUnit | None
     decimals: int | None
     is_traded: bool | None
     secids: list[str]
@@ -234,8 +236,9 @@ _INSTRUMENTS: LiteralString = """
             END AS rank
         FROM named
     )
-    SELECT r.instrument_id, r.secid, r.board, r.shortname, r.name, r.isin, r.type, r.currency, r.decimals, r.is_traded,
-        coalesce(r.codes, ARRAY[r.secid]) AS secids, coalesce(s.timeframes, '[]') AS timeframes
+    SELECT r.instrument_id, r.secid, r.board, r.shortname, r.name, r.isin, r.type, r.currency, r.price_unit,
+        r.decimals, r.is_traded, coalesce(r.codes, ARRAY[r.secid]) AS secids,
+        coalesce(s.timeframes, '[]') AS timeframes
     FROM ranked r LEFT JOIN LATERAL (
         SELECT jsonb_agg(
             jsonb_build_object('timeframe', timeframe, 'first', first_date, 'last', last_date, 'rows', rows)

@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from lakehouse.market.instrument import instrument_id
+from lakehouse.market.instrument import instrument_id, price_unit
 from lakehouse.market.moscow import day_start, to_utc
 from lakehouse.market.timeframe import Timeframe
 
@@ -75,6 +75,7 @@ def instrument(made: Made) -> dict[str, Any]:
         "currency": "RUB",
         "decimals": 2,
         "is_traded": True,
+        "price_unit": price_unit("stock", made.market),
     }
 
 

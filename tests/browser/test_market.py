@@ -96,6 +96,7 @@ def test_the_legend_shows_the_last_candle_and_then_the_one_under_the_cursor(log_
     wait_for(page, "SBER", "1m")
     rows = api_rows(page)
 
+    assert page.is_visible("text=prices in RUB")
     assert legend(page)["close"] == f"{rows[-1]['close']:,.2f}"
     assert legend(page)["rsi"] == f"{rows[-1]['rsi_14']:.1f}"
 
@@ -173,6 +174,7 @@ def test_an_index_without_volume_shows_its_turnover(log_in: Callable[..., Page])
         row["value"] for row in api_rows(page)
     ]
     assert page.is_visible("text=turnover instead of volume")
+    assert page.is_visible("text=prices in points")
     assert page.is_disabled("button:text-is('Minute')")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from lakehouse.engines.delta import (
     CONFLICTS,
     CommitLost,
     Difference,
+    add_columns,
     committed_by,
     ensure_table,
     make_equal,
@@ -125,3 +127,26 @@ def test_workers_that_make_a_table_at_once_both_go_on(spark: SparkSession, tmp_p
             made = [pool.submit(ensure_table, spark.newSession(), address, CALENDAR) for _ in range(4)]
         assert [future.exception() for future in made] == [None] * 4
         assert table_version(address) == 0
+
+
+def test_a_table_of_a_former_version_gets_the_columns_that_it_lacks(
+    spark: SparkSession, dsn: str, tmp_path: Path
+) -> None:
+    """Workers that start at once add them in one commit; rows stay, the feed goes on, and the next merge fills them."""
+    address = TableAddress(str(tmp_path / "calendar"))
+    former = replace(CALENDAR, columns=tuple(column for column in CALENDAR.columns if column.name != "reason"))
+    ensure_table(spark, address, former)
+    make_equal(spark, dsn, address, former, "run-1", lambda version: wanted(spark, 1), lambda version: None)
+    with ThreadPoolExecutor(4) as pool:
+        added = [pool.submit(add_columns, spark.newSession(), address, CALENDAR) for _ in range(4)]
+    assert [future.exception() for future in added] == [None] * 4
+    ensure_table(spark, address, CALENDAR)
+    assert table_version(address) == 2
+    make_equal(spark, dsn, address, CALENDAR, "run-2", lambda version: wanted(spark, 2), lambda version: None)
+    rows = address.open().to_pyarrow_table().sort_by("trade_date").to_pylist()
+    assert [(row["trade_date"].day, row["reason"]) for row in rows] == [(1, None), (2, "")]
+    feed = pa.table(address.open().load_cdf(1)).to_pylist()
+    assert {(row["trade_date"].day, row["reason"], row["_commit_version"]) for row in feed} == {
+        (1, None, 1),
+        (2, "", 3),
+    }

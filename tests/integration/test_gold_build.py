@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from psycopg.conninfo import make_conninfo
 
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
 from lakehouse.database.progress import write_progress
 from lakehouse.database.runner import EmbeddedPostgres
-from lakehouse.gold.build import GoldReport, build_gold, rebuild_gold
+from lakehouse.engines.delta import ensure_table
+from lakehouse.gold.build import GoldReport, build_gold, rebuild_gold, widen_gold
 from lakehouse.market.candle import CANDLES, DIM_DATE, DIM_INSTRUMENT, FACT_CANDLE, GOLD, INSTRUMENTS
 from lakehouse.market.instrument import instrument_id
 from lakehouse.market.table import Table
+from lakehouse.serving.publish import publish_gold
+from lakehouse.silver.arrow import arrow_schema
 from lakehouse.silver.content_hash import content_hash
 from tests.silver_lake import SilverLake, calendar_day, candle, card, day, minute, rename, split
 
@@ -115,6 +119,26 @@ def test_a_first_build_makes_all_tables(town: Town) -> None:
     assert [row["secid"] for row in town.rows(DIM_INSTRUMENT)] != []
     assert len(town.rows(DIM_DATE)) == 30
     assert all(commit["userMetadata"] for commit in town.delta().history() if commit["operation"] == "MERGE")
+
+
+def test_a_gold_of_a_former_version_is_widened_and_filled(town: Town) -> None:
+    """What reads it in between finds the new column empty; the next build fills it, and writes no fact again."""
+    former = replace(DIM_INSTRUMENT, columns=DIM_INSTRUMENT.columns[:-1])
+    rows = [{name: row[name] for name in former.names} for row in town.rows(DIM_INSTRUMENT)]
+    shutil.rmtree(town.lake.at(DIM_INSTRUMENT).url)
+    ensure_table(town.spark, town.lake.at(DIM_INSTRUMENT), former)
+    write_deltalake(town.lake.at(DIM_INSTRUMENT).url, pa.Table.from_pylist(rows, arrow_schema(former)), mode="append")
+    with connect(town.dsn) as conn:
+        write_progress(conn, DIM_INSTRUMENT.name, 1, "former")
+    facts = town.delta().version()
+    widen_gold(town.spark, town.lake)
+    publish_gold(town.dsn, town.lake)
+    units = "SELECT secid, price_unit FROM gold.dim_instrument ORDER BY secid"
+    with connect(town.dsn) as conn:
+        assert conn.execute(units).fetchall() == [("GMKN", None), ("SBER", None)]
+        assert (town.build().kind, town.delta().version()) == ("full", facts)
+        publish_gold(town.dsn, town.lake)
+        assert conn.execute(units).fetchall() == [("GMKN", "currency"), ("SBER", "currency")]
 
 
 def test_nothing_new_commits_nothing(town: Town) -> None:

@@ -222,3 +222,20 @@ def test_what_moved_to_another_market_stays_in_the_former_one() -> None:
         "foreignshares": FOR_EVER,
         "shares": FOR_EVER,
     }
+
+
+@pytest.mark.parametrize(
+    ("engine", "market", "unit"),
+    [
+        ("stock", "shares", "currency"),
+        ("stock", "bonds", "percent"),
+        ("stock", "index", "points"),
+        ("currency", "selt", "currency"),
+        ("futures", "forts", "points"),
+        ("stock", "ccp", None),
+    ],
+)
+def test_prices_have_the_unit_of_their_market(engine: str, market: str, unit: str | None) -> None:
+    """A market that we do not know has none: a wrong unit would be worse."""
+    listed = only(list_instruments([card("X", engine=engine, market=market)], [], [], {}))
+    assert listed.row["price_unit"] == unit

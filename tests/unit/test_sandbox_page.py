@@ -25,7 +25,7 @@ SELECTION = Selection(("SBER", "GAZP"), Timeframe.DAY, None, None, "split")
 
 def loaded(secid: str, **rows: int) -> InstrumentRow:
     series = [Series(timeframe.removeprefix("t"), DAY, DAY, count) for timeframe, count in rows.items()]
-    return InstrumentRow(1, secid, "TQBR", secid, secid, None, None, None, None, True, [secid], series)
+    return InstrumentRow(1, secid, "TQBR", secid, secid, None, None, None, None, None, True, [secid], series)
 
 
 def finished(**change: Any) -> Finished:
