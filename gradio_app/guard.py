@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.problems import CONTENT_TYPE, KIND_BY_CODE
-from gradio_app.headers import headers_for, is_cacheable
+from gradio_app.headers import cache_control, headers_for
 from gradio_app.session import Pool, user_of
 from lakehouse.access.roles import NotAllowed, Role, require
 from lakehouse.logs import asked_by
@@ -79,8 +79,8 @@ class Guard:
                 is_begun = True
                 headers = MutableHeaders(raw=message["headers"])
                 headers.update(headers_for(path, nonce, is_tls=request.url.scheme == "https"))
-                if not is_cacheable(path):
-                    headers.setdefault("cache-control", "no-store")
+                if kept := cache_control(path, message["status"]):
+                    headers.setdefault("cache-control", kept)
             await send(message)
 
         try:

@@ -29,6 +29,8 @@ _ALWAYS = MappingProxyType(
     }
 )
 _HSTS = "max-age=31536000"
+# Gradio's files: their names are hashes of what they hold, and a page asks for a hundred of them
+_FOR_EVER = "public, max-age=31536000, immutable"
 
 
 def headers_for(path: str, nonce: str | None, *, is_tls: bool) -> Mapping[str, str]:
@@ -44,9 +46,13 @@ def headers_for(path: str, nonce: str | None, *, is_tls: bool) -> Mapping[str, s
     return {**headers, "strict-transport-security": _HSTS} if is_tls else headers
 
 
-def is_cacheable(path: str) -> bool:
-    """Whether the answer to *path* says nothing about anyone, so that browsers may keep it."""
-    return path.startswith(("/static/", "/assets/")) or path in ("/favicon.ico", "/theme.css", "/manifest.json")
+def cache_control(path: str, status: int) -> str | None:
+    """Return how browsers may keep the answer to *path* unless it says so itself; None leaves it to them."""
+    if path.startswith("/assets/"):
+        return _FOR_EVER if status == 200 else None
+    # What says nothing about anyone
+    is_file = path.startswith("/static/") or path in ("/favicon.ico", "/theme.css", "/manifest.json")
+    return None if is_file else "no-store"
 
 
 def _policy(path: str, nonce: str | None) -> str:

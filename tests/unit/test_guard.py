@@ -93,6 +93,7 @@ def guarded(scheme: str = "http") -> TestClient:
         Route("/api/v1/broken", break_off),
         Route("/login", lambda _: HTMLResponse(""), methods=["GET", "POST"]),
         Route("/static/app.css", lambda _: PlainTextResponse("", headers={"access-control-allow-origin": "*"})),
+        Route("/assets/index-Ab0_-9xY.js", lambda _: PlainTextResponse("")),
     ]
     return TestClient(Guard(Router(routes), NO_POOL, {"/": Role.VIEWER}), base_url=f"{scheme}://testserver")
 
@@ -124,6 +125,8 @@ def test_tls_is_kept_to_once_it_was_there() -> None:
         ("/api/v1/none", "no-store"),
         ("/api/v1/candles", "private, no-cache"),
         ("/static/app.css", None),
+        ("/assets/index-Ab0_-9xY.js", "public, max-age=31536000, immutable"),
+        ("/assets/missing.js", None),
     ],
 )
 def test_nothing_that_may_hold_data_is_kept_by_browsers(path: str, kept: str | None) -> None:
