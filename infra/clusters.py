@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from lakehouse.ports import LOOPBACK, direct, free_port
 from lakehouse.processes import ServerProcess
 
 _REGISTERED_WITHIN_S = 60
+_OF_JAVA = ("JDK_JAVA_OPTIONS",)  # for the JVMs of the cluster, executors among them
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def _dask_worker(scheduler: str, folder: Path, threads: int) -> ServerProcess:
 def _server(name: str, node: Node, folder: Path, page: int, path: str) -> ServerProcess:
     # Spark shows its page to everyone without the address, and Dask looks for a configuration in HOME
     here = {"HOME": str(folder), "SPARK_LOCAL_IP": LOOPBACK}
+    here |= {name: os.environ[name] for name in _OF_JAVA if name in os.environ}
     return ServerProcess(name, node.command, {**here, **node.environment}, folder / "node.log", (page, path))
 
 

@@ -3,8 +3,8 @@ Services of docker-compose.yml as a container engine would run them, without one
 
 Each runs in namespaces of its own, as its user without any right, on a read-only root with its volumes and temporary
 folders at their places: with the command, environment and health check that `docker compose config` says, word for
-word. What differs from Docker: programs are those of this machine, all share one network but those that have none, and
-nobody counts their memory.
+word. What differs from Docker: programs are those of this machine, all share one network but those that have none,
+nobody counts their memory, and Java compiles as it does where a JVM lives for minutes.
 """
 
 from __future__ import annotations
@@ -35,14 +35,16 @@ from infra.installing.localstack import localstack_home
 from lakehouse.cache import cache_dir
 from lakehouse.storage.minio import minio_program
 from tests.components import require
+from tests.java import SHORT_LIVED
 
 T = TypeVar("T")
 Service = Mapping[str, Any]
 
 _NETWORK = 0x40000000
+_LOOK_S = 2.5  # every look is a process or two, which takes the time of those that are to become well
 _NO_RIGHTS = "--clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all --ambient-caps=-all"
 # What the images say: ENV of infra/docker, and of PostgreSQL's own
-_IMAGE = {"HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+_IMAGE = {"HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **SHORT_LIVED}
 _PATH = "/opt/lakehouse/.venv/bin:/opt/programs:/usr/sbin:/usr/bin:/sbin:/bin"
 _IMAGE_OF = {
     "web": {"LAKEHOUSE_DATA_DIR": "/var/lib/lakehouse", "LAKEHOUSE_CACHE_DIR": "/var/cache/lakehouse"},
@@ -250,16 +252,20 @@ def bring_up(containers: Mapping[str, Container], within_s: float) -> None:
     """Start each when what it depends on is so far, as `docker compose up --wait` does; raise AssertionError."""
     until = time.monotonic() + within_s
     done: set[str] = set()
+    looked: dict[str, float] = {}
     while len(done) < len(containers):
         for name, container in containers.items():
             if container.process is None and _may_start(container, containers, done):
                 container.start()
-            elif container.process is not None and name not in done and _is_done(container):
-                done.add(name)
+                looked[name] = time.monotonic()
+            elif name in looked and name not in done and time.monotonic() > looked[name] + _LOOK_S:
+                looked[name] = time.monotonic()
+                if _is_done(container):
+                    done.add(name)
         if time.monotonic() > until:
             waiting = [name for name in containers if name not in done]
             raise AssertionError({name: _state(containers[name]) for name in waiting})
-        time.sleep(1)  # every look is a process or two
+        time.sleep(0.2)
 
 
 def _may_start(container: Container, containers: Mapping[str, Container], done: set[str]) -> bool:

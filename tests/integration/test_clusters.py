@@ -20,6 +20,7 @@ from lakehouse.market.candle import CANDLES, FACT_CANDLE, GOLD, SILVER
 from lakehouse.serving.lake_sql.run import run_sql
 from lakehouse.silver.lake import Lake
 from lakehouse.storage.minio import MinioServer
+from tests.java import short_lived_java
 from tests.killing import Calm, SlowExchange, being_read, hashes, holding, runs_on, shown, until, waits_to_commit
 from tests.stores import make_bucket, options
 from tests.up_process import UpProcess
@@ -43,6 +44,7 @@ def ended(minio: MinioServer, market: SlowExchange, tmp_path_factory: pytest.Tem
     """The main job over the market; one Dask worker is killed as both read, one Spark worker as both hold rows."""
     lake = Lake(f"s3://{make_bucket(minio)}/lake", options(minio))
     with (
+        short_lived_java(),
         spark_cluster(tmp_path_factory.mktemp("spark-cluster")) as spark,
         dask_cluster(tmp_path_factory.mktemp("dask-cluster"), threads=THREADS) as dask,
         tempfile.TemporaryDirectory(prefix="lakehouse-cluster-") as folder,

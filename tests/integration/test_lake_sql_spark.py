@@ -120,8 +120,8 @@ def test_the_command_runs_it_in_a_process_that_ends_in_time(lake: Lake) -> None:
     done = CliRunner().invoke(sql, ["SELECT secid, close FROM candles", "--spark", "--json", "--data", lake.url])
     assert (done.exception, json.loads(done.stdout)) == (None, [{"secid": "SBER", "close": 301.5}])
     endless = "SELECT count(*) FROM range(100000000000) a JOIN range(1000000) b ON a.id % 7 = b.id % 5"
-    with pytest.raises(SqlFailed, match=r"^the statement took longer than 25 s and was stopped: narrow it with WHERE$"):
-        run_sql(endless, lake, timeout_s=25, spark_master="local[1]")
+    with pytest.raises(SqlFailed, match=r"^the statement took longer than 15 s and was stopped: narrow it with WHERE$"):
+        run_sql(endless, lake, timeout_s=15, spark_master="local[1]")
     assert not [line for line in processes() if re.search("lakehouse-sql-", line)]
 
 
