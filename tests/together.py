@@ -1,26 +1,36 @@
-"""Which files `make test` runs in one of its processes, one after another: those that share what is dear to start."""
+"""Which files `make test` runs in one of its processes, one after another: those that share what is dear to make."""
 
 from __future__ import annotations
 
 from xdist.scheduler import LoadFileScheduling
 
-# A server of 20 s, and a deployment on it of another 20 s
-LOCALSTACK = (
-    "tests/contract/test_localstack_functions.py",
-    "tests/contract/test_store.py",
-    "tests/contract/test_store_servers.py",
-    "tests/integration/test_api_alike.py",
-    "tests/integration/test_bronze_on_stores.py",
-    "tests/integration/test_functions.py",
-    "tests/integration/test_hostile_input.py",
-    "tests/integration/test_sqs.py",
-    "tests/integration/test_triggers.py",
+SHARING = (
+    # `localstack` and `deployed`: a server of 20 s, and a deployment on it of another 20 s
+    (
+        "tests/contract/test_localstack_functions.py",
+        "tests/contract/test_store.py",
+        "tests/contract/test_store_servers.py",
+        "tests/integration/test_api_alike.py",
+        "tests/integration/test_bronze_on_stores.py",
+        "tests/integration/test_functions.py",
+        "tests/integration/test_hostile_input.py",
+        "tests/integration/test_sqs.py",
+        "tests/integration/test_triggers.py",
+    ),
+    # `calm`: a whole chain, by a Spark that may not have done anything yet
+    (
+        "tests/integration/test_clusters.py",
+        "tests/integration/test_kill_disk.py",
+        "tests/integration/test_platform_at_work.py",
+        "tests/integration/test_kill_points.py",
+    ),
 )
+_FIRST_BY_FILE = {file: files[0] for files in SHARING for file in files}
 
 
 class Together(LoadFileScheduling):  # type: ignore[misc]
-    """Gives a process file after file, and files that belong together as if they were one."""
+    """Gives a process file after file, and files that share as if they were one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = super()._split_scope(nodeid)
-        return LOCALSTACK[0] if file in LOCALSTACK else file
+        file: str = super()._split_scope(nodeid)
+        return _FIRST_BY_FILE.get(file, file)
