@@ -49,7 +49,11 @@ REQUEST: dict[str, Any] = {"instruments": ["SBER"], "timeframes": ["1d", "1m"], 
 
 
 class SlowExchange(ServedExchange):
-    """SBER's days since January and its minutes, 80 a week-day, with a pause before every page."""
+    """
+    SBER's days since January and its minutes, 80 a week-day, with a pause before every page.
+
+    While it *is_holding* no page of candles but a window's first is answered: what is being read stays being read.
+    """
 
     def __init__(self) -> None:
         super().__init__(NOW)
@@ -59,11 +63,17 @@ class SlowExchange(ServedExchange):
         self.candles[1] = [row for date in traded for row in minutes(_at(date, 10), 80)]
         self.history = [row for date in traded[:-1] for row in days(date, 1)]
         self.pause_s = 0.0
+        self.is_holding = False
+        self.held = 0
         self.fault = _never_renamed
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        if self.pause_s and request.path.endswith(("/candles.json", "/candles")):
+        if request.path.endswith(("/candles.json", "/candles")):
             await asyncio.sleep(self.pause_s)
+            if self.is_holding and request.query.get("start", "0") != "0":
+                self.held += 1
+                while self.is_holding:  # noqa: ASYNC110 - another thread says so
+                    await asyncio.sleep(0.02)
         return await super().answer(request)
 
     def readings(self, conn: Connection[Any], job_id: int) -> dict[tuple[str, str], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ _MODULES = {
     "web": "gradio_app.server",
     "sandbox": "lakehouse.sandbox.runner",
 }
+_UNSCHEDULED = "UPDATE lake.schedule SET is_on = false"
 _WAITING = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
 
 
@@ -60,15 +62,22 @@ class UpProcess:
         return self.process
 
     def start(self) -> None:
-        """Start it, and return when it is ready."""
+        """Start it, and return when it is ready; nothing is done by the clock, whose hour may be any."""
         process = self.begin()
         until(lambda: "Stop:     Ctrl-C" in self.said() or process.poll() is not None, 400, 0.1)
         if process.poll() is not None:
             raise AssertionError(f"up ended with {process.returncode}: {self.said()}")
+        with connect(self.dsn) as conn:
+            conn.execute(_UNSCHEDULED)
 
     def said(self) -> str:
         """Return what stood on the terminal since the last start."""
         return self.terminal.read_text(encoding="utf-8")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self.process is not None and self.process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -128,8 +137,16 @@ class UpProcess:
 
     def end(self) -> None:
         """Have it stopped, if it runs."""
-        if self.process is not None and self.process.poll() is None:
+        if self.is_running:
             self.interrupt()
+
+    def destroy(self) -> None:
+        """Kill it and all that it started, if it runs."""
+        family = self.family() if self.is_running else []
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended with the one before
+                process.kill()
+        psutil.wait_procs(family, 10)
 
     def health(self) -> dict[str, Any] | None:
         """Return what the API says of itself, None while it does not answer."""
@@ -145,19 +162,22 @@ class UpProcess:
         with connect(self.dsn) as conn:
             return queue.submit_ingest(conn, queue.IngestRequest.parse({**REQUEST, **request}), "test")
 
+    def is_idle(self) -> bool:
+        """Whether no message is left."""
+        with connect(self.dsn) as conn:
+            return conn.execute(_WAITING).fetchone() == (0,)
+
     def finished(self, job_id: int, within_s: float = 900) -> queue.Job:
         """Return the job when it is over and no message is left."""
 
         def over() -> queue.Job | None:
-            assert self.process is not None
-            assert self.process.poll() is None, self.said()
+            assert self.is_running, self.said()
             try:
                 with connect(self.dsn) as conn:
                     job = queue.job(conn, job_id)
-                    row = conn.execute(_WAITING).fetchone()
+                return job if job and job.is_over and self.is_idle() else None
             except psycopg.OperationalError:  # it was killed, and is not back yet
                 return None
-            return job if job and job.is_over and row == (0,) else None
 
         job = until(over, within_s, 0.2)
         assert isinstance(job, queue.Job)
