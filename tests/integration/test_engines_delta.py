@@ -3,7 +3,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pytest
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.spark, pytest.mark.postgres]
 
 
+class NeverAsked:
+    """A session that must not be needed."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"Spark is asked for {name}")
+
+
 def wanted(spark: SparkSession, *days: int, op: str = "insert") -> Difference:
     rows = " UNION ALL ".join(
         f"SELECT 'stock' AS engine, DATE'2024-03-{day:02}' AS trade_date, TRUE AS is_traded, '' AS reason, "
@@ -50,6 +57,14 @@ def foreign_commit(address: TableAddress, day: int) -> None:
     row = address.open().to_pyarrow_table().slice(0, 1).to_pylist()[0]
     rows = pa.Table.from_pylist([{**row, "source": f"foreign#{day}"}], schema=arrow_schema(CALENDAR))
     write_deltalake(address.url, rows, mode="append")
+
+
+def test_a_table_that_is_there_costs_spark_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    """A worker's start and every merge look for all tables: only one that is missing is asked of Spark."""
+    address = TableAddress(str(tmp_path / "calendar"))
+    ensure_table(spark, address, CALENDAR)
+    ensure_table(cast("SparkSession", NeverAsked()), address, CALENDAR)
+    assert table_version(address) == 0
 
 
 def test_a_commit_carries_the_run_and_is_sparks(spark: SparkSession, dsn: str, tmp_path: Path) -> None:
