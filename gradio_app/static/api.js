@@ -1,5 +1,9 @@
 // Reading the platform's functions: same origin, same session cookie.
 
+const LEAVING_MS = 10000;
+
+let isLeaving = false; // several answers may say that the session is over: to leave again would break off the leaving
+
 /** An answer other than 200, with what the platform said. */
 export class ApiError extends Error {
   constructor(status, message) {
@@ -35,7 +39,9 @@ export async function postFile(path, parameters, file) {
 async function documentOf(answer, reviver) {
   if (answer.ok) return reviver ? JSON.parse(await answer.text(), reviver) : answer.json();
   const { code, detail } = await problemOf(answer);
-  if (answer.status === 401 && code !== "login_failed") { // a wrong password is no end of the session
+  if (answer.status === 401 && code !== "login_failed" && !isLeaving) { // a wrong password is no end of the session
+    isLeaving = true;
+    setTimeout(() => { isLeaving = false; }, LEAVING_MS); // one stopped it, or came back
     location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
   throw new ApiError(answer.status, detail);

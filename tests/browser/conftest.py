@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, WebError, sync_playwright
 from psycopg.conninfo import make_conninfo
 
+from functions.requests import SESSION
 from lakehouse.access.users import create_user
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
@@ -40,10 +41,9 @@ def platform(postgres: EmbeddedPostgres, open_folder: Path) -> Iterator[Platform
     publish_made_market(dsn, folder)
     passwords = {role: secrets.token_urlsafe(12) for role in ("viewer", "analyst", "admin")}
     with connect(dsn) as conn:
-        for role, password in passwords.items():
-            create_user(conn, role, password, role)
+        users = {role: create_user(conn, role, password, role) for role, password in passwords.items()}
     with started_runner(folder) as runner, web_process(dsn, folder, runner.socket) as url:
-        yield Platform(url, dsn, passwords, folder, runner.socket)
+        yield Platform(url, dsn, passwords, users, folder, runner.socket)
 
 
 @pytest.fixture(scope="session")
@@ -55,21 +55,49 @@ def browser(chromium_path: Path) -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def shared_context(browser: Browser, platform: Platform) -> Iterator[BrowserContext]:
+    """One for all tests: it keeps the pages' programs, and reading them is half of what a page costs."""
+    context = browser.new_context(viewport={"width": 1440, "height": 860}, base_url=platform.url, locale="en-GB")
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def context(browser: Browser, platform: Platform) -> Iterator[BrowserContext]:
+def context(shared_context: BrowserContext, platform: Platform) -> Iterator[BrowserContext]:
     """
-    A browser nobody has logged in with.
+    A browser nobody has logged in with, in which nothing is kept but files, with an empty page.
 
     It fails the test when a page asks another server for anything, or for what its own policy forbids.
     """
-    context = browser.new_context(viewport={"width": 1440, "height": 860}, base_url=platform.url, locale="en-GB")
+    context = shared_context
     foreign: list[str] = []
     errors: list[str] = []
-    context.on("request", lambda request: foreign.append(request.url) if not is_ours(request.url, platform) else None)
-    context.on("weberror", lambda error: errors.append(str(error.error)))
-    context.on("console", lambda said: errors.append(said.text) if "Content Security Policy" in said.text else None)
+
+    def on_request(request: Request) -> None:
+        if not is_ours(request.url, platform):
+            foreign.append(request.url)
+
+    def on_error(error: WebError) -> None:
+        errors.append(str(error.error))
+
+    def on_console(said: ConsoleMessage) -> None:
+        if "Content Security Policy" in said.text:
+            errors.append(said.text)
+
+    context.clear_cookies()
+    page = context.new_page()
+    forgetting = {"origin": platform.url, "storageTypes": "local_storage,indexeddb,cache_storage,service_workers"}
+    context.new_cdp_session(page).send("Storage.clearDataForOrigin", forgetting)
+    context.on("request", on_request)
+    context.on("weberror", on_error)
+    context.on("console", on_console)
     yield context
-    context.close()
+    for page in context.pages:
+        page.close()
+    context.remove_listener("request", on_request)
+    context.remove_listener("weberror", on_error)
+    context.remove_listener("console", on_console)
     assert foreign == []
     assert errors == []
 
@@ -82,18 +110,19 @@ def is_ours(url: str, platform: Platform) -> bool:
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     """An empty page."""
-    return context.new_page()
+    return context.pages[0]
 
 
 @pytest.fixture
 def log_in(page: Page, platform: Platform) -> Callable[..., Page]:
-    """Return a function that logs in as the user of a role and waits for the page."""
+    """Return a function that opens a page in a session of the user of a role; test_login.py has the login page."""
 
     def enter(role: str = "viewer", path: str = "/") -> Page:
+        token = platform.begin_session(role)
+        page.context.add_cookies(
+            [{"name": SESSION, "value": token, "url": platform.url, "httpOnly": True, "sameSite": "Lax"}]
+        )
         page.goto(path)
-        page.fill("#name", role)
-        page.fill("#password", platform.passwords[role])
-        page.click("button[type=submit]")
         page.wait_for_selector(".lh-role:not(:empty)")
         return page
 

@@ -38,7 +38,7 @@ class Made:
 
 
 MARKET = (
-    Made(("SBER",), "TQBR", "Сбербанк России ПАО ао", 520, minute_days=66),
+    Made(("SBER",), "TQBR", "Сбербанк России ПАО ао", 520, minute_days=45),
     Made(("YNDX", "YDEX"), "TQBR", "МКПАО Яндекс", 300, price=4100.0),
     Made(("GMKN",), "TQBR", "ГМК Норильский никель ПАО ао", 300, price=120.0, is_split=True),
     Made(("IMOEX",), "SNDX", "Индекс МосБиржи", 300, market="index", price=2700.0, has_volume=False),

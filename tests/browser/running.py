@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 import sys
@@ -17,6 +18,9 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from lakehouse.access.roles import User
+from lakehouse.access.sessions import mint
+from lakehouse.database.connection import connect
 from lakehouse.market.candle import DIM_DATE, DIM_INSTRUMENT, FACT_CANDLE
 from lakehouse.ports import free_port
 from lakehouse.serving.publish import publish_gold
@@ -27,13 +31,19 @@ from tests.browser import made_market
 
 @dataclass(frozen=True)
 class Platform:
-    """A running web process: its address, its database, and the passwords of its users by role."""
+    """A running web process: its address, its database, and its users with their passwords by role."""
 
     url: str
     dsn: str = field(repr=False)
     passwords: dict[str, str] = field(repr=False)
+    users: dict[str, User]
     folder: Path = Path()
     sandbox_socket: Path | None = None
+
+    def begin_session(self, role: str) -> str:
+        """Begin a session of the user of a role; return its token."""
+        with connect(self.dsn) as conn:
+            return mint(conn, self.users[role], dt.timedelta(hours=1))
 
     def query(self, sql: str, *values: object) -> list[tuple[object, ...]]:
         """Ask the platform's database."""

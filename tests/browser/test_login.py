@@ -6,7 +6,6 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
@@ -63,9 +62,9 @@ def test_the_login_page_speaks_russian(page: Page) -> None:
     assert page.get_attribute("html", "lang") == "ru"
 
 
-def test_logging_out_ends_the_session(log_in: Callable[..., Page], context: BrowserContext, platform: Platform) -> None:
+def test_logging_out_ends_the_session(page: Page, context: BrowserContext, platform: Platform) -> None:
     """After logging out, the cookie that was in use opens nothing any more."""
-    page = log_in()
+    enter(page, platform)
     token = next(cookie["value"] for cookie in context.cookies() if cookie["name"] == "lakehouse_session")
     page.click("text=Log out")
     page.wait_for_url("**/login")
@@ -74,10 +73,10 @@ def test_logging_out_ends_the_session(log_in: Callable[..., Page], context: Brow
 
 
 def test_the_session_cookie_is_kept_from_scripts_and_other_sites(
-    log_in: Callable[..., Page], context: BrowserContext
+    page: Page, context: BrowserContext, platform: Platform
 ) -> None:
     """The cookie is HttpOnly and SameSite=Lax."""
-    log_in()
+    enter(page, platform)
 
     cookie = next(cookie for cookie in context.cookies() if cookie["name"] == "lakehouse_session")
 
@@ -95,11 +94,7 @@ def test_a_form_of_another_site_is_refused(platform: Platform) -> None:
 @pytest.mark.parametrize("target", ["https://example.org/", "//example.org", "/\\example.org"])
 def test_a_login_never_leads_to_another_site(page: Page, platform: Platform, target: str) -> None:
     """The page to go to after the login is one of ours, whatever the address says."""
-    page.goto(f"/login?next={urllib.parse.quote(target)}")
-    page.fill("#name", "viewer")
-    page.fill("#password", platform.passwords["viewer"])
-    page.click("button[type=submit]")
-    page.wait_for_selector(".lh-role:not(:empty)")
+    enter(page, platform, f"/login?next={urllib.parse.quote(target)}")
 
     assert page.url.startswith(f"{platform.url}/")
 
@@ -109,6 +104,15 @@ def test_nothing_of_a_page_is_given_without_a_session(platform: Platform) -> Non
     for path in ("/session", "/config", "/gradio_api/info", "/ingest"):
         assert status(platform.url + path) == 401
     assert status(f"{platform.url}/gradio_api/queue/join", {"data": ""}) == 401
+
+
+def enter(page: Page, platform: Platform, path: str = "/login") -> None:
+    """Log in as a person does, and wait for the page."""
+    page.goto(path)
+    page.fill("#name", "viewer")
+    page.fill("#password", platform.passwords["viewer"])
+    page.click("button[type=submit]")
+    page.wait_for_selector(".lh-role:not(:empty)")
 
 
 def status(url: str, fields: dict[str, str] | None = None, *, cookie: str = "", origin: str = "") -> int:

@@ -49,7 +49,7 @@ def doubts(platform: Platform) -> None:
 @pytest.mark.parametrize("role", ["viewer", "analyst"])
 def test_who_is_no_admin_has_no_quality_page(log_in: Callable[..., Page], role: str) -> None:
     """The page is not offered and not given, nor are its lists."""
-    page = log_in(role)
+    page = log_in(role, "/account")
     assert "Quality" not in page.inner_text(".lh-header nav")
     assert page.request.get("/quality").status == 403
     assert page.request.get("/api/v1/quarantine").status == 403
@@ -57,11 +57,9 @@ def test_who_is_no_admin_has_no_quality_page(log_in: Callable[..., Page], role: 
 
 
 @pytest.mark.usefixtures("doubts")
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_an_admin_sees_rule_payload_and_place(log_in: Callable[..., Page], theme: str) -> None:
+def test_an_admin_sees_rule_payload_and_place(log_in: Callable[..., Page]) -> None:
     """Each row stands with the rule it broke, as it was received, and with where it lies in Bronze."""
     page = log_in("admin", "/quality")
-    page.evaluate("theme => window.lakehouseTheme.choose(theme)", theme)
     page.wait_for_selector(".lh-quality td:has-text('high below low')")
     table = page.inner_text(".lh-quality")
     assert "2 rows (silver.candles: high below low 2)" in table
@@ -71,9 +69,11 @@ def test_an_admin_sees_rule_payload_and_place(log_in: Callable[..., Page], theme
     for text in ("2026-01-05", "234,567", "123,456", "read again at its next ingest", "ingest 1d of it, too"):
         assert text in table
     assert "if it was a split: lakehouse splits add SBER 2026-01-05 1 8 --reason" in table
-    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
-    width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert width == 0
+    for theme in ("light", "dark"):
+        page.evaluate("theme => window.lakehouseTheme.choose(theme)", theme)
+        page.wait_for_function("isDark => document.body.classList.contains('dark') === isDark", arg=theme == "dark")
+        width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert width == 0
 
 
 @pytest.mark.usefixtures("doubts")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -216,7 +217,7 @@ def test_stop_stops(sql: Page, platform: Platform) -> None:
     """An endless statement is ended on the server, and the page goes on."""
     type_in(sql, ENDLESS)
     sql.click("#lh-run")
-    expect(sql.locator("#lh-sql-status")).to_contain_text("Running… 1.")
+    expect(sql.locator("#lh-sql-status")).to_contain_text(re.compile(r"Running… [1-9]"))
     sql.click("#lh-stop")
     expect(sql.locator("#lh-sql-status")).to_have_text("the statement was stopped")
     outcomes = platform.query("SELECT outcome FROM lake.audit WHERE detail->>'statement' = %s", ENDLESS)
@@ -225,23 +226,20 @@ def test_stop_stops(sql: Page, platform: Platform) -> None:
 
 
 @pytest.mark.parametrize("path", ["/sql", "/schema"])
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_pages_fit(silver: None, log_in: Callable[..., Page], path: str, width: int, theme: str) -> None:
+def test_the_pages_fit(silver: None, log_in: Callable[..., Page], path: str) -> None:
     """Nothing is cut off or overflows on a laptop or a telephone, in both themes."""
     page = log_in("analyst", path)
-    page.set_viewport_size({"width": width, "height": 800})
-    page.evaluate("theme => window.lakehouseTheme.choose(theme)", theme)
     if path == "/sql":
         ready(page)
         run(page, "SELECT * FROM gold.fact_candle LIMIT 100")
-        box = page.locator(".cm-editor").bounding_box()
-        assert box is not None
-        assert box["height"] > 150
     else:
         page.wait_for_selector("#lh-schema-tables table")
-    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
-    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+    for theme in ("light", "dark"):
+        page.evaluate("theme => window.lakehouseTheme.choose(theme)", theme)
+        page.wait_for_function("isDark => document.body.classList.contains('dark') === isDark", arg=theme == "dark")
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.wait_for_function(_FITS, arg=width)
 
 
 def test_the_schema_page_says_every_column(log_in: Callable[..., Page]) -> None:
@@ -285,3 +283,10 @@ def test_the_editor_may_come_after_the_page(log_in: Callable[..., Page]) -> None
         }"""
     )
     assert moved == ["SELECT 1", True]
+
+
+# The editor, where there is one, keeps its height
+_FITS = """
+(width) => innerWidth === width && document.documentElement.scrollWidth === document.documentElement.clientWidth
+  && !(document.querySelector(".cm-editor")?.getBoundingClientRect().height <= 150)
+"""
