@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from lakehouse.database.connection import connect
 from lakehouse.jobs import queue
 from lakehouse.settings import load_settings
 from lakehouse.up import Plan, Platform, running, with_settings
+from tests.killing import until
 
 pytestmark = [pytest.mark.spark, pytest.mark.postgres]
 
@@ -32,20 +32,32 @@ class Town:
     def __init__(self, platform: Platform, lake: Path) -> None:
         self.platform, self.lake = platform, lake
 
-    def ingest(self, **request: Any) -> queue.Job:
-        """Run an ingest of SBER's days to its end."""
+    def submit(self, instruments: list[str], timeframe: str = "1d", **request: Any) -> int:
+        """Ask for an ingest; return its job."""
+        document = {"instruments": instruments, "timeframes": [timeframe], "from": "2026-01-01", **request}
         with connect(self.platform.dsn) as conn:
-            document = {"instruments": ["SBER"], "timeframes": ["1d"], **request}
-            job_id = queue.submit_ingest(conn, queue.IngestRequest.parse(document), "test")
-            until = time.monotonic() + 300
-            while time.monotonic() < until:
-                self.platform.check()
-                job = queue.job(conn, job_id)
-                if job and job.is_over and self._is_idle(conn):
-                    assert job.state == "done", job
-                    return job
-                time.sleep(0.2)
-        raise TimeoutError(f"job {job_id} is not over")
+            return queue.submit_ingest(conn, queue.IngestRequest.parse(document), "test")
+
+    def over(self, job_id: int) -> queue.Job:
+        """Return a job when it is over."""
+        with connect(self.platform.dsn) as conn:
+            job = until(lambda: self._if_over(conn, job_id), every_s=0.1)
+        assert isinstance(job, queue.Job)
+        return job
+
+    def _if_over(self, conn: Any, job_id: int) -> queue.Job | None:
+        self.platform.check()
+        job = queue.job(conn, job_id)
+        return job if job and job.is_over else None
+
+    def ingest(self, **request: Any) -> queue.Job:
+        """Run an ingest of SBER's days to its end, and, where it had windows, to that of all that follows."""
+        job = self.over(self.submit(["SBER"], **request))
+        assert job.state == "done", job
+        if job.windows_total:
+            with connect(self.platform.dsn) as conn:
+                until(lambda: self._is_idle(conn), every_s=0.1)
+        return job
 
     def _is_idle(self, conn: Any) -> bool:
         busy = conn.execute("SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')").fetchone()
@@ -103,7 +115,7 @@ def town() -> Iterator[Town]:
             with connect(platform.dsn) as conn:  # its nights are moved by hand, and nothing else is to run in them
                 conn.execute("UPDATE lake.schedule SET is_on = false")
             town = Town(platform, settings.data_dir)
-            town.ingest(**{"from": "2026-01-01"})
+            town.ingest()
             yield town
 
 
@@ -113,10 +125,10 @@ def test_an_increment_asks_only_for_what_is_due_and_a_reread_finds_revisions(tow
 
     No row of Gold before the revised candle is written, later ones only where they differ, and PostgreSQL equals Gold.
     """
-    assert town.ingest(**{"from": "2026-01-01"}).windows_total == 0
+    assert town.ingest().windows_total == 0
     town.control("clock", {"now": "2026-07-02 06:00:00", "frozen": True}, "PUT")
     before = town.pages()
-    assert town.ingest(**{"from": "2026-01-01"}).rows <= 4  # the new day of each, and the anchors
+    assert town.ingest().rows <= 4  # the new day of each, and the anchors
     assert town.pages() - before <= 4
     assert len(town.versions_of(dt.date(2026, 7, 1))) == 1
 
@@ -125,7 +137,7 @@ def test_an_increment_asks_only_for_what_is_due_and_a_reread_finds_revisions(tow
     revised = {"secid": "SBER", "interval": 24, "begin": f"{REVISED} 00:00:00", "values": {"close": old[0]["low"]}}
     town.control("revise", revised, "POST")
     town.control("vanish", {"secid": "SBER", "interval": 24, "begin": f"{VANISHED} 00:00:00"}, "POST")
-    assert town.ingest(**{"from": "2026-01-01"}).windows_total == 0  # nothing is due: old revisions need a re-read
+    assert town.ingest().windows_total == 0  # nothing is due: old revisions need a re-read
     town.control("clock", {"now": "2026-07-02 06:05:00", "frozen": True}, "PUT")
     town.ingest(**{"from": "2026-06-01", "till": "2026-06-30"}, reread=True)
 
@@ -145,33 +157,21 @@ def test_an_increment_asks_only_for_what_is_due_and_a_reread_finds_revisions(tow
 
 def test_a_cancelled_job_says_so_only_when_it_has_stopped(town: Town) -> None:
     """Cancelling a queued ingest ends with state cancelled, none of its windows running, and nothing half-landed."""
+    job_id = town.submit(["GAZP", "LKOH"], "1m")
     with connect(town.platform.dsn) as conn:
-        document = {"instruments": ["GAZP", "LKOH", "ROSN"], "timeframes": ["1m"], "from": "2025-01-01"}
-        job_id = queue.submit_ingest(conn, queue.IngestRequest.parse(document), "test")
-        while (job := queue.job(conn, job_id)) is None or not job.windows_total:
-            time.sleep(0.05)
+        until(lambda: (job := queue.job(conn, job_id)) and job.windows_total)
         queue.cancel(conn, job_id)
-        until = time.monotonic() + 120
-        while (job := queue.job(conn, job_id)) is None or not job.is_over:
-            assert time.monotonic() < until, job
-            time.sleep(0.1)
-        assert job.state == "cancelled"
+        assert town.over(job_id).state == "cancelled"
         assert {window.state for window in queue.windows(conn, job_id)} <= {"cancelled", "landed"}
 
 
 def test_an_unknown_ticker_fails_alone(town: Town) -> None:
     """The exchange does not know NOSUCH: the job says so and failed; the other ticker of the request is loaded."""
-    with connect(town.platform.dsn) as conn:
-        document = {"instruments": ["NOSUCH", "MOEX"], "timeframes": ["1d"], "from": "2026-06-01"}
-        job_id = queue.submit_ingest(conn, queue.IngestRequest.parse(document), "test")
-        until = time.monotonic() + 300
-        while (job := queue.job(conn, job_id)) is None or not job.is_over:
-            assert time.monotonic() < until, job
-            time.sleep(0.2)
-        assert job.state == "failed"
-        assert job.why_failed is not None
-        assert "the exchange does not know 'NOSUCH'" in job.why_failed
-        assert job.windows_done == job.windows_total > 0
+    job = town.over(town.submit(["NOSUCH", "MOEX"], **{"from": "2026-06-01"}))
+    assert job.state == "failed"
+    assert job.why_failed is not None
+    assert "the exchange does not know 'NOSUCH'" in job.why_failed
+    assert job.windows_done == job.windows_total > 0
 
 
 def _assert_updates_differ(changes: pl.DataFrame) -> None:
