@@ -250,8 +250,8 @@ def kill_session(leader: int) -> None:
             continue
 
 
-def until(is_so: Callable[[], Any], within_s: float = 400, every_s: float = 0.02) -> Any:
-    """Return what *is_so* returns once that is true; fail when it is not in time."""
+def until(is_so: Callable[[], Any], within_s: float = 900, every_s: float = 0.02) -> Any:
+    """Return what *is_so* returns once that is true; fail when it is not in time: a busy machine has Spark in 350 s."""
     end = time.monotonic() + within_s
     while not (found := is_so()):
         if time.monotonic() > end:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ from tests.killing import (
     until,
     waits_to_commit,
 )
+from tests.warm_jvm import Gateway
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -74,7 +76,7 @@ class DyingStore(Store):
 
     def put(self, key: str, body: bytes) -> bool:
         done = super().put(key, body)
-        if "/1m/" in key:
+        if minutes_of([key]):
             os.kill(os.getpid(), signal.SIGKILL)
         return done
 
@@ -86,48 +88,56 @@ class DyingContext(FetchContext):
 
 
 def windows_in(conn: Connection[Any], state: str) -> int:
-    return count(conn, f"SELECT count(*) FROM lake.job_window WHERE state = '{state}' AND pages > 0")  # noqa: S608
+    """Return how many windows of minutes have pages and are in *state*."""
+    query = f"SELECT count(*) FROM lake.job_window WHERE timeframe = '1m' AND state = '{state}' AND pages > 0"  # noqa: S608
+    return count(conn, query)
 
 
-@pytest.mark.parametrize("point", ["page read", "object landed, not recorded"])
-def test_killed_while_fetching(
-    calm: Calm, market: SlowExchange, spark: SparkSession, dsn: str, tmp_path: Path, point: str
-) -> None:
+def test_killed_while_fetching(calm: Calm, market: SlowExchange, spark: SparkSession, dsn: str, tmp_path: Path) -> None:
     """
-    What was read and did not land is read again, what landed is not, whether it was recorded or not.
+    Killed with pages read, and once an object has landed that is not recorded: what did not land is read again.
 
-    The exchange is asked again for no more windows than there were workers.
+    What landed is not, whether it was recorded or not: the exchange is asked again for no more windows than there were
+    workers, each time. Then the tables are a calm run's.
     """
     chain = Chain.over(market, dsn, tmp_path)
     job_id = chain.plan()
     market.asked.clear()
-    market.pause_s = 0.25
-    dying = chain.with_context(as_dying(chain.context)) if point != "page read" else chain
-    try:
-        with connect(dsn) as conn:
-            with child(Chain.fetch, dying, job_id) as pid:
-                if point == "page read":
-                    until(lambda: windows_in(conn, "running"))
-                else:
-                    until(lambda: not is_alive(pid))
+    with connect(dsn) as conn:
+        try:
+            market.pause_s = 1
+            with child(Chain.fetch, chain, job_id):
+                until(lambda: windows_in(conn, "running") > 1)  # at most one of them is a single page, and done with it
             assert windows_in(conn, "running") > 0
-            unrecorded = set(chain.context.store().list("iss/")) - recorded(conn)
-            assert bool(unrecorded) == (point != "page read")
-            begun = sum(market.readings(conn, job_id).values())
+            assert not minutes_of(unrecorded(chain, conn))
+            market.pause_s = 0.25
+            with child(Chain.fetch, chain.with_context(as_dying(chain.context)), job_id) as pid:
+                until(lambda: not is_alive(pid))
+            assert windows_in(conn, "running") > 0
+            landed = unrecorded(chain, conn)
+            assert minutes_of(landed)
+            assert sum(market.readings(conn, job_id).values()) > 0
+        finally:
             market.pause_s = 0
-            chain.fetch(job_id)
-            assert windows_in(conn, "running") == 0
-            assert unrecorded <= recorded(conn)
-            readings = market.readings(conn, job_id)
-        assert begun > 0
-        assert all(readings.values())
-        assert sum(readings.values()) - len(readings) <= WORKERS
-    finally:
-        market.pause_s = 0
+        chain.fetch(job_id)
+        assert windows_in(conn, "running") == 0
+        assert landed <= recorded(conn)
+        readings = market.readings(conn, job_id)
+    assert all(readings.values())
+    assert sum(readings.values()) - len(readings) <= 2 * WORKERS
     chain.merge(spark)
     chain.publish(spark)
     assert hashes(chain.lake) == calm.hashes
     assert shown(dsn) == calm.rows
+
+
+def unrecorded(chain: Chain, conn: Connection[Any]) -> set[str]:
+    """Return the objects that landed and are not in the ledger."""
+    return set(chain.context.store().list("iss/")) - recorded(conn)
+
+
+def minutes_of(keys: Iterable[str]) -> list[str]:
+    return [key for key in keys if "/1m/" in key]
 
 
 def as_dying(context: FetchContext) -> DyingContext:
@@ -150,7 +160,7 @@ def test_a_killed_dask_worker(market: SlowExchange, dsn: str, tmp_path: Path) ->
     chain = Chain.over(market, dsn, tmp_path)
     job_id = chain.plan()
     market.asked.clear()
-    market.pause_s = 0.6
+    market.pause_s = 2  # so long both are seen to be at it
     try:
         with (
             LocalCluster(n_workers=2, threads_per_worker=THREADS, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]
@@ -161,6 +171,7 @@ def test_a_killed_dask_worker(market: SlowExchange, dsn: str, tmp_path: Path) ->
             with child(Chain.fetch_on, chain, cluster.scheduler_address, job_id) as pid:
                 until(lambda: being_read(conn) > THREADS)  # so both workers are at it
                 os.kill(next(iter(pids.values())), signal.SIGKILL)
+                market.pause_s = 0.1
                 until(lambda: not is_alive(pid))
             assert count(conn, "SELECT count(*) FROM lake.job_window WHERE state <> 'landed'") == 0
             readings = market.readings(conn, job_id)
@@ -178,6 +189,10 @@ def merge_alone(chain: Chain, work_dir: str) -> None:
     chain.merge(start_spark("local[2]", work_dir=work_dir))
 
 
+def merge_by(chain: Chain, gateway: Gateway) -> None:
+    chain.merge(gateway.session())
+
+
 def version(chain: Chain, table: Table) -> int:
     address = chain.lake.at(table)
     return address.open().version() if address.exists() else -1
@@ -189,11 +204,12 @@ def test_killed_before_and_after_the_commit_of_a_merge_and_in_gold(
     """
     Before the commit nothing is in the table, after it the rows are there and not recorded; then Gold, in the same way.
 
-    Each time the next run takes it up, and in the end the hashes are the calm run's: no row is there twice.
+    Each time the next run takes it up, and in the end the hashes are the calm run's: no row is there twice. The first
+    takes its JVM along; the JVM of the others has nothing to do when they are killed, and serves the next.
     """
-    work_dir = str(tmp_path / "spark")
+    gateway = Gateway.of(spark)
     with connect(landed.dsn) as conn:
-        with child(merge_alone, landed, work_dir) as pid:
+        with child(merge_alone, landed, str(tmp_path / "spark")) as pid:
             until(lambda: runs_on(conn, "silver.candles") == 1)
             with holding(landed.dsn, "lake.table_lock", "ACCESS EXCLUSIVE"):
                 until(lambda: waits_to_commit(conn, "silver.candles"))
@@ -201,14 +217,14 @@ def test_killed_before_and_after_the_commit_of_a_merge_and_in_gold(
         assert version(landed, CANDLES) == 0
         assert unmerged(conn) > 0
 
-        with child(merge_alone, landed, work_dir) as pid:
+        with child(merge_by, landed, gateway) as pid:
             until(lambda: runs_on(conn, "silver.candles") == 2)
             with holding(landed.dsn, "lake.bronze_object", "SHARE"):
                 until(lambda: is_blocked(conn, "lake.bronze_object") and version(landed, CANDLES) == 1)
                 kill_session(pid)
         assert unmerged(conn) > 0
 
-        with child(merge_alone, landed, work_dir) as pid:
+        with child(merge_by, landed, gateway) as pid:
             until(lambda: runs_on(conn, "gold.fact_candle") == 1)
             assert unmerged(conn) == 0
             with holding(landed.dsn, "lake.progress", "SHARE"):
