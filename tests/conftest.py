@@ -179,3 +179,13 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         require("Spark", str(error))
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def interpreting(spark: SparkSession) -> SparkSession:
+    """Return a session that compiles no query, as Silver's for small tables: that takes longer than to interpret it."""
+    session = spark.newSession()
+    session.conf.set("spark.sql.shuffle.partitions", "2")
+    session.conf.set("spark.sql.codegen.wholeStage", "false")
+    session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+    return session

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.spark
 
 TABLES = (CANDLES, HISTORY)
-STEPS = 5
+STEPS = seeds(4, 5)
 
 
 @dataclass
@@ -81,11 +81,7 @@ class Derivation:
     """The derivation of Silver over tables in memory: its plan, its parsing and its SQL, no Delta and no database."""
 
     def __init__(self, spark: SparkSession, table: Table, bodies: dict[str, bytes]) -> None:
-        self.spark, self.table, self.bodies = spark.newSession(), table, bodies
-        # As Silver does for small tables: compiling a query takes longer than interpreting it
-        self.spark.conf.set("spark.sql.shuffle.partitions", "2")
-        self.spark.conf.set("spark.sql.codegen.wholeStage", "false")
-        self.spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+        self.spark, self.table, self.bodies = spark, table, bodies
 
     def outcome(
         self, new: dict[int, list[Made]], held: dict[int, Held], *, trusted: bool
@@ -153,7 +149,7 @@ def worlds() -> dict[int, list[Made]]:
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_every_delivery_derives_the_same_versions(
-    spark: SparkSession, worlds: dict[int, list[Made]], table: Table
+    interpreting: SparkSession, worlds: dict[int, list[Made]], table: Table
 ) -> None:
     """
     In any order and grouping, with runs that die after the derivation or after the commit, all versions are the same.
@@ -165,7 +161,7 @@ def test_every_delivery_derives_the_same_versions(
         seed: Held(table, [made for made in objects if made.table is table], random.Random(f"{table.name} {seed}"))
         for seed, objects in worlds.items()
     }
-    derivation = Derivation(spark, table, bodies)
+    derivation = Derivation(interpreting, table, bodies)
     died: list[str] = []
     for step in range(STEPS + 1):
         groups = {seed: each.group(all_left=step == STEPS) for seed, each in held.items()}

@@ -212,9 +212,16 @@ def flat(histories: list[list[Fetch]]) -> list[Fetch]:
     return [fetch for history in histories for fetch in history]
 
 
-def test_versions_equal_the_reference_and_rows_are_conserved(spark: SparkSession, histories: list[list[Fetch]]) -> None:
+@pytest.fixture(scope="module")
+def outcome(interpreting: SparkSession, histories: list[list[Fetch]]) -> list[dict[str, Any]]:
+    """Return what all fetches derive at once."""
+    return derive(interpreting, flat(histories), [], [])
+
+
+def test_versions_equal_the_reference_and_rows_are_conserved(
+    histories: list[list[Fetch]], outcome: list[dict[str, Any]]
+) -> None:
     """Versions derived in SQL are those of the plain reference, and each new row has exactly one class."""
-    outcome = derive(spark, flat(histories), [], [])
     assert by_series(applied([], outcome)) == expected(histories)
     classes = Counter(row["class"] for row in outcome)
     assert sum(classes[name] for name in CLASSES) == sum(len(fetch.rows) for fetch in flat(histories))
@@ -222,15 +229,17 @@ def test_versions_equal_the_reference_and_rows_are_conserved(spark: SparkSession
     assert all(classes[name] for name in (*CLASSES, "vanished"))
 
 
-def test_a_repeated_derivation_changes_nothing(spark: SparkSession, histories: list[list[Fetch]]) -> None:
+def test_a_repeated_derivation_changes_nothing(
+    interpreting: SparkSession, histories: list[list[Fetch]], outcome: list[dict[str, Any]]
+) -> None:
     """Derived again from the same objects, the difference is empty, whichever objects count as new."""
-    stored = applied([], derive(spark, flat(histories), [], []))
+    stored = applied([], outcome)
     some = [fetch for fetch in flat(histories) if fetch.object_id % 2]
     others = [fetch for fetch in flat(histories) if not fetch.object_id % 2]
-    assert [row for row in derive(spark, some, others, stored) if row["op"]] == []
+    assert [row for row in derive(interpreting, some, others, stored) if row["op"]] == []
 
 
-def test_any_order_of_arrival_ends_in_the_same_table(spark: SparkSession, histories: list[list[Fetch]]) -> None:
+def test_any_order_of_arrival_ends_in_the_same_table(interpreting: SparkSession, histories: list[list[Fetch]]) -> None:
     """Objects that arrive in any order, twice over, leave the versions that all of them derive."""
     rng = random.Random(7)
     orders = [rng.sample(history, len(history)) for history in histories]
@@ -242,17 +251,17 @@ def test_any_order_of_arrival_ends_in_the_same_table(spark: SparkSession, histor
         older = [fetch for number, fetch in landed.items() if number not in arriving and fetch.series_id in touched]
         looked_at = [row for row in stored if row["series_id"] in touched]
         left = [row for row in stored if row["series_id"] not in touched]
-        stored = left + applied(looked_at, derive(spark, list(arriving.values()), older, looked_at))
+        stored = left + applied(looked_at, derive(interpreting, list(arriving.values()), older, looked_at))
         landed |= arriving
     assert by_series(stored) == expected(histories)
 
 
-def test_current_versions_stand_for_all_older_objects(spark: SparkSession, histories: list[list[Fetch]]) -> None:
+def test_current_versions_stand_for_all_older_objects(interpreting: SparkSession, histories: list[list[Fetch]]) -> None:
     """The fast path, from current versions and newer objects, equals the derivation from all objects."""
     early = [fetch for fetch in flat(histories) if fetch.known_from.hour < 3]
     late = [fetch for fetch in flat(histories) if fetch.known_from.hour >= 3]
-    stored = applied([], derive(spark, early, [], []))
+    stored = applied([], derive(interpreting, early, [], []))
     touched = {fetch.series_id for fetch in late}
     current = [{**row, "fast": True} for row in stored if row["known_till"] is None and row["series_id"] in touched]
     others = [row for row in stored if row["known_till"] is not None or row["series_id"] not in touched]
-    assert by_series(others + applied(current, derive(spark, late, [], current))) == expected(histories)
+    assert by_series(others + applied(current, derive(interpreting, late, [], current))) == expected(histories)
