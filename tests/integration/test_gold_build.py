@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.spark, pytest.mark.postgres]
 
-SBER, GMKN, TCSG, T = (instrument_id("stock", "shares", secid) for secid in ("SBER", "GMKN", "TCSG", "T"))
+CODES = ("SBER", "GMKN", "LKOH", "MOEX", "TCSG", "T")
+SBER, GMKN, LKOH, MOEX, TCSG, T = (instrument_id("stock", "shares", secid) for secid in CODES)
 
 
 class Town:
@@ -91,8 +92,8 @@ def built(
     dsn = make_conninfo(postgres.dsn, dbname="built")
     migrate(dsn)
     town = Town(spark, dsn, SilverLake(folder))
-    town.silver.cards(card("SBER"), card("GMKN"), card("SBER", board="SMAL", is_primary=False))
-    town.silver.candles(*(candle(secid, at, 100.0 + at % 7) for secid in ("SBER", "GMKN") for at in range(30)))
+    town.silver.cards(*map(card, CODES[:4]), card("SBER", board="SMAL", is_primary=False))
+    town.silver.candles(*(candle(secid, at, 100.0 + at % 7) for secid in CODES[:4] for at in range(30)))
     town.silver.candles(*(minute("SBER", at, 50.0 + at % 3) for at in range(25)))
     assert town.build().kind == "full"
     with connect(dsn) as conn:
@@ -150,47 +151,42 @@ def test_nothing_new_commits_nothing(town: Town) -> None:
     assert (report.inserted, report.updated, report.dropped, town.versions()) == (0, 0, 0, versions)
 
 
-def test_a_new_candle_is_one_new_row(town: Town) -> None:
-    """A day more inserts one fact; no earlier row and no other series is written."""
+def test_an_increment_writes_what_changed_and_nothing_else(town: Town) -> None:
+    """
+    A new candle, a revised one, closed ones and a split, each of another series, are seen to in one build.
+
+    A new candle is one new row. A revision updates its fact and later ones whose indicators it moves, never an earlier
+    one. A candle that vanished at the exchange leaves Gold, and so does a series whose last candle did. A split gives
+    all prices before it the factor, and prices stay raw. No other row and no other series is written.
+    """
     before = town.delta().version()
     town.silver.candles(candle("SBER", 30, 111.0))
-    report = town.build()
-    assert (report.kind, report.series, report.inserted, report.updated) == ("increment", 1, 1, 0)
-    assert town.changed_since(before) == {(SBER, "1d", day(30), "insert")}
-    assert town.is_like_a_rebuild()
-
-
-def test_a_revised_candle_moves_only_what_follows(town: Town) -> None:
-    """A revision updates its fact and later ones whose indicators it moves, never an earlier one."""
-    before = town.delta().version()
-    town.silver.close(CANDLES, candle("SBER", 25, 104.0))
-    town.silver.candles(candle("SBER", 25, 99.0, known_from=dt.datetime(2024, 2, 1, tzinfo=dt.UTC)))
-    town.build()
-    changed = town.changed_since(before)
-    assert changed == {(SBER, "1d", day(at), "update_postimage") for at in range(25, 30)}
-    assert town.is_like_a_rebuild()
-
-
-def test_a_closed_candle_is_dropped(town: Town) -> None:
-    """A candle that vanished at the exchange leaves Gold, and so does a series whose last candle did."""
-    before = town.delta().version()
-    town.silver.close(CANDLES, candle("SBER", 29, 101.0), *(minute("SBER", at, 50.0 + at % 3) for at in range(25)))
-    report = town.build()
-    assert report.dropped == 26
-    assert (SBER, "1d", day(29), "delete") in town.changed_since(before)
-    assert town.facts(SBER, "1m") == []
-    assert town.is_like_a_rebuild()
-
-
-def test_a_split_adjusts_the_whole_past(town: Town) -> None:
-    """GMKN 1 -> 100: prices before it get the factor, prices stay raw, other instruments are not written."""
-    before = town.delta().version()
+    town.silver.close(
+        CANDLES,
+        candle("LKOH", 25, 104.0),
+        candle("MOEX", 29, 101.0),
+        *(minute("SBER", at, 50.0 + at % 3) for at in range(25)),
+    )
+    town.silver.candles(candle("LKOH", 25, 99.0, known_from=dt.datetime(2024, 2, 1, tzinfo=dt.UTC)))
     town.silver.splits(split("GMKN", day(20), 1, 100))
-    town.build()
+    report = town.build()
+    changed: dict[tuple[int, str], set[tuple[dt.date, str]]] = {}
+    for identity, timeframe, date, change in town.changed_since(before):
+        changed.setdefault((identity, timeframe), set()).add((date, change))
+    of_split = changed.pop((GMKN, "1d"))
+    assert changed == {
+        (SBER, "1d"): {(day(30), "insert")},
+        (LKOH, "1d"): {(day(at), "update_postimage") for at in range(25, 30)},
+        (MOEX, "1d"): {(day(29), "delete")},
+        (SBER, "1m"): {(day(0), "delete")},
+    }
+    assert {change for _, change in of_split} == {"update_postimage"}
+    assert (report.kind, report.series, report.inserted, report.dropped) == ("increment", 5, 1, 26)
+    assert report.updated == 5 + len(of_split)
+    assert town.facts(SBER, "1m") == []
     facts = town.facts(GMKN)
     assert [row["split_factor"] for row in facts] == [0.01] * 20 + [1.0] * 10
     assert [row["close"] for row in facts] == [100.0 + at % 7 for at in range(30)]
-    assert {row[0] for row in town.changed_since(before)} == {GMKN}
     assert town.is_like_a_rebuild()
 
 
