@@ -15,7 +15,8 @@ from lakehouse.bronze.doubts import gaps
 from lakehouse.database.connection import connect
 from lakehouse.market.moscow import to_utc
 from lakehouse.settings import load_settings
-from lakehouse.up import running, stamped_plan, with_settings
+from lakehouse.up import with_settings
+from lakehouse.up.offline import database_of
 from tests.integration.test_main_job import run_once
 
 pytestmark = [pytest.mark.spark, pytest.mark.postgres, pytest.mark.recorded]
@@ -70,9 +71,8 @@ def test_every_recorded_day_is_in_history(recorded_run: tuple[dict[str, Any], Pa
 def test_recorded_volumes_raise_no_alarm(recorded_run: tuple[dict[str, Any], Path]) -> None:
     """EQMX's minutes, which come without days, are listed as not provable; nothing is said to differ."""
     _, data = recorded_run
-    plan = stamped_plan(with_settings(load_settings(), data_dir=data), web="none", fetches=False)
     minutes = _current(data / "silver/candles").filter(pl.col("timeframe") == "1m")
-    with running(plan) as platform, connect(platform.dsn) as conn:
+    with database_of(with_settings(load_settings(), data_dir=data)) as dsn, connect(dsn) as conn:
         found = gaps(conn)
     assert {(gap.secid, gap.timeframe, gap.state) for gap in found} == {("EQMX", "1m", "not provable")}
     assert {gap.trade_date for gap in found} == set(minutes["trade_date"])
