@@ -20,6 +20,7 @@ from lakehouse.settings import load_settings
 from lakehouse.silver.content_hash import content_hash
 from lakehouse.silver.lake import Lake
 from lakehouse.up import running, stamped_plan, with_settings
+from lakehouse.up.offline import database_of
 
 pytestmark = [pytest.mark.spark, pytest.mark.postgres]
 
@@ -27,7 +28,7 @@ SILVER = ("silver/candles", "silver/history", "silver/instruments", "silver/spli
 TABLES = (*SILVER, "gold/fact_candle")
 
 
-def lakehouse(*arguments: str | Path, timeout_s: int = 600) -> str:
+def lakehouse(*arguments: str | Path, timeout_s: int = 1_800) -> str:
     """Run the command and return what it printed; fail with its errors when it fails."""
     command = [sys.executable, "-c", "from lakehouse.cli import main; main()", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
@@ -99,8 +100,7 @@ def test_postgres_equals_gold_to_the_value(first: dict[str, Any], data: Path) ->
     """Every row and every value of Gold is in PostgreSQL."""
     gold = DeltaTable(data / "gold/fact_candle").to_pyarrow_table()
     columns = [name for name in FACT_CANDLE.names if name != "bucket"]
-    plan = stamped_plan(with_settings(load_settings(), data_dir=data), web="none", fetches=False)
-    with running(plan) as platform, connect(platform.dsn) as conn:
+    with database_of(with_settings(load_settings(), data_dir=data)) as dsn, connect(dsn) as conn:
         names = sql.SQL(", ").join(map(sql.Identifier, columns))
         stored = conn.execute(sql.SQL("SELECT {} FROM gold.fact_candle").format(names)).fetchall()
     expected = zip(*(gold.column(name).to_pylist() for name in columns), strict=True)
@@ -110,7 +110,7 @@ def test_postgres_equals_gold_to_the_value(first: dict[str, Any], data: Path) ->
 def test_data_of_another_source_is_refused(first: dict[str, Any], data: Path) -> None:
     """A data folder of one seed does not take data of another."""
     command = [sys.executable, "-c", "from lakehouse.cli import main; main()", "demo", "--once", "--data", str(data)]
-    done = subprocess.run([*command, "--seed", "7"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*command, "--seed", "7"], capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     assert "simulator with seed 1, and this is the simulator with seed 7: they must not mix" in done.stderr
     assert "Traceback" not in done.stderr
