@@ -20,7 +20,7 @@ from lakehouse.market.errors import LakehouseError
 from lakehouse.silver.lake import Lake
 from lakehouse.storage.space import DiskFull, naming_full_disk
 from lakehouse.storage.store import open_store
-from tests.killing import Calm, SlowExchange, hashes, shown, until
+from tests.killing import WORKERS, Calm, SlowExchange, hashes, shown, until
 from tests.unprivileged import as_nobody, fill, small_disk
 from tests.up_process import COMMAND, UpProcess
 
@@ -98,19 +98,18 @@ def test_a_disk_that_fills_while_jobs_run(place: Path, calm: Calm, market: SlowE
         home = {"HOME": str(disk), "TMPDIR": str(disk), "LAKEHOUSE_CACHE_DIR": str(cache_dir())}
         platform = UpProcess(disk / "data", market.url, as_nobody(), home)
         platform.terminal = place / "terminal"
-        market.pause_s = 0.1
+        market.is_holding = True
         platform.start()
         assert re.search(rf"^{disk}/data has \d+ MB free: a large load may fill it$", platform.said(), re.M)
         try:
             job_id = platform.ingest()
-            begun = "SELECT count(*) FROM lake.job_window WHERE pages > 0"
-            with connect(platform.dsn) as conn:
-                until(lambda: conn.execute(begun).fetchone() != (0,), 60)
+            until(lambda: market.held >= WORKERS, 120)
             ballast = fill(disk)
+            market.is_holding = False
             until(lambda: told(platform, job_id, disk), 400, 0.5)
             ballast.unlink()
         finally:
-            market.pause_s = 0.0
+            market.is_holding = False
             platform.end()
         assert "Traceback" not in platform.said()
         platform.start()
