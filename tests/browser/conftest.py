@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, WebError, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    WebError,
+    expect,
+    sync_playwright,
+)
 from psycopg.conninfo import make_conninfo
 
 from functions.requests import SESSION
@@ -28,6 +37,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# As all other waiting of Playwright: 5 s are little where others are at work
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +71,7 @@ def browser(chromium_path: Path) -> Iterator[Browser]:
 def shared_context(browser: Browser, platform: Platform) -> Iterator[BrowserContext]:
     """One for all tests: it keeps the pages' programs, and reading them is half of what a page costs."""
     context = browser.new_context(viewport={"width": 1440, "height": 860}, base_url=platform.url, locale="en-GB")
+    context.new_page()  # stays: others are tabs of its window, and a window takes half a second to make
     yield context
     context.close()
 
@@ -93,7 +106,7 @@ def context(shared_context: BrowserContext, platform: Platform) -> Iterator[Brow
     context.on("weberror", on_error)
     context.on("console", on_console)
     yield context
-    for page in context.pages:
+    for page in context.pages[1:]:
         page.close()
     context.remove_listener("request", on_request)
     context.remove_listener("weberror", on_error)
@@ -110,7 +123,7 @@ def is_ours(url: str, platform: Platform) -> bool:
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     """An empty page."""
-    return context.pages[0]
+    return context.pages[-1]
 
 
 @pytest.fixture

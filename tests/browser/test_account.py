@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 
@@ -194,6 +195,21 @@ def test_an_admin_ends_the_own_sessions_this_one_last(
         page.get_by_label("End the sessions of admin", exact=True).click()
         page.wait_for_url("**/login*")
         assert other.request.get("/session").status == 401
+
+
+def test_a_page_whose_session_is_over_leaves_once(log_in: Callable[..., Page], platform: Platform) -> None:
+    """However many answers say so, and when: each leave would break off the one before."""
+    page = log_in("admin", "/access")
+    page.context.clear_cookies()
+    left: list[Route] = []
+    page.route(re.compile(r"/login\?"), lambda route: left.append(route))  # the login page is slow to come
+    page.evaluate("""async () => {
+        const { getJson } = await import("/static/api.js");
+        for (let n = 0; n < 3; n += 1) await getJson("/api/v1/users").catch(() => {});
+    }""")
+    assert len(left) == 1
+    left[0].continue_()
+    page.wait_for_url("**/login?next=%2Faccess")
 
 
 def test_the_last_admin_stays_one(log_in: Callable[..., Page], platform: Platform) -> None:
