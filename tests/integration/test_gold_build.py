@@ -134,12 +134,12 @@ def test_a_gold_of_a_former_version_is_widened_and_filled(town: Town) -> None:
     facts = town.delta().version()
     widen_gold(town.spark, town.lake)
     publish_gold(town.dsn, town.lake)
-    units = "SELECT secid, price_unit FROM gold.dim_instrument ORDER BY secid"
+    units = "SELECT DISTINCT price_unit FROM gold.dim_instrument"
     with connect(town.dsn) as conn:
-        assert conn.execute(units).fetchall() == [("GMKN", None), ("SBER", None)]
+        assert conn.execute(units).fetchall() == [(None,)]
         assert (town.build().kind, town.delta().version()) == ("full", facts)
         publish_gold(town.dsn, town.lake)
-        assert conn.execute(units).fetchall() == [("GMKN", "currency"), ("SBER", "currency")]
+        assert conn.execute(units).fetchall() == [("currency",)]
 
 
 def test_nothing_new_commits_nothing(town: Town) -> None:
