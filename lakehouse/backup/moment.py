@@ -15,7 +15,7 @@ from typing import Any
 from psycopg import Connection
 
 from lakehouse.backup.manifest import TableState
-from lakehouse.database.connection import connect
+from lakehouse.database.connection import connect, one_moment
 from lakehouse.database.locks import no_writer
 from lakehouse.jobs.caring import readers_of
 from lakehouse.market.candle import GOLD, QUARANTINE, SILVER
@@ -68,9 +68,9 @@ def moment(dsn: str, lake: Lake, patience_s: float) -> Iterator[Moment]:
     Raises:
         NotNow: if a table is being written for longer than *patience_s*.
     """
-    with connect(dsn) as conn, conn.transaction():
+    with connect(dsn) as conn, one_moment(conn):
+        # The moment is that of the first statement
         with no_writer(dsn, [table.name for table in TABLES], patience_s):
-            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             row = conn.execute("SELECT pg_export_snapshot()").fetchone()
             tables = {table.name: state for table in TABLES if (state := _state(lake, table))}
         yield Moment(conn, str(row[0]) if row else "", tables)

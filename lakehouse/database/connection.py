@@ -35,7 +35,11 @@ def connect(dsn: str, role: Role | None = None, autocommit: bool = True) -> Conn
 
 @contextmanager
 def one_moment(conn: Connection[Any]) -> Iterator[None]:
-    """Let all that is read in the block be of one moment: what several statements tell must not contradict itself."""
+    """
+    Let all that is read in the block be of one moment, that of its first statement; nothing can be written.
+
+    What several statements tell must not contradict itself.
+    """
     with conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield
