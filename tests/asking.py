@@ -35,15 +35,20 @@ url, dsn, rate_per_s, in_flight, seconds, workers = sys.argv[1:]
 async def ask(until):
     budget = Budget(dsn, float(rate_per_s), int(in_flight))
     async with IssClient(url, budget, Patience(attempts=1), Breaker(dsn, Pause())) as client:
-        while time.monotonic() < until:
+        while time.monotonic() < until and not ended.is_set():
             await client.get("/index.json", {"iss.only": "engines"})
+
+def listen():
+    os.read(0, 1)
+    ended.set()
 
 configure_logs("warning", "json")
 with contextlib.suppress(PermissionError):  # what is measured is the budget, not what else runs here
     os.nice(-15)
 print("ready", flush=True)
 sys.stdin.readline()
-until = time.monotonic() + float(seconds)
+until, ended = time.monotonic() + float(seconds), threading.Event()
+threading.Thread(target=listen, daemon=True).start()
 threads = [threading.Thread(target=lambda: asyncio.run(ask(until))) for _ in range(int(workers))]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
@@ -121,7 +126,7 @@ def recording(latency_s: float, faults: Faults | None = None) -> Iterator[tuple[
 def asking(
     url: str, dsn: str, *, rate_per_s: float, in_flight: int, processes: int, seconds: float
 ) -> Iterator[Sequence[subprocess.Popen[str]]]:
-    """Yield processes that began together to ask for *seconds*; none is left when the block ends."""
+    """Yield processes that began together to ask for *seconds*, or until their input ends; none is left afterwards."""
     arguments = [url, dsn, rate_per_s, in_flight, seconds, WORKERS]
     command = [sys.executable, "-c", _PROCESS, *map(str, arguments)]
     running = [
