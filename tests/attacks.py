@@ -8,13 +8,15 @@ without any wall, unless `unsafe` says why it must not be run there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lakehouse.sandbox.document import Figure, TableItem, Text
 from lakehouse.sandbox.host import Limits, Outcome
+from tests.sandboxes import PATIENT
 
 ESCAPED = "ESCAPED"
 QUICK = Limits(wall_s=2.0, cpu_s=2.0, memory_bytes=512 << 20)
+LATE_S = 60  # what ends later than this was not ended by the clock on the wall, however busy the machine is
 
 PRELUDE = """
 import ctypes, errno, os
@@ -67,6 +69,11 @@ class Attack:
     def program(self) -> str:
         """The whole program."""
         return f"{PRELUDE}{self.code}\nprint({ESCAPED!r})\n"
+
+    @property
+    def patient(self) -> Limits:
+        """Its limits, and the time that getting through takes on a busy machine."""
+        return replace(self.limits, wall_s=PATIENT.wall_s)
 
 
 def shown(outcome: Outcome) -> str:

@@ -163,5 +163,5 @@ def test_a_stopped_server_leaves_no_function(tmp_path: Path) -> None:
         assert Path(function.exe()) == lambda_python().resolve()
         processes = [psutil.Process(own.pid), *psutil.Process(own.pid).children(recursive=True)]
         assert function in processes
-    _, left = psutil.wait_procs(processes, timeout=10)
+    _, left = psutil.wait_procs(processes, timeout=60)
     assert [process for process in left if process.status() != psutil.STATUS_ZOMBIE] == []

@@ -89,13 +89,13 @@ async def test_a_reset_connection_gives_no_answer(client: Client, faults: Faults
 
 async def test_a_time_out_gives_no_headers_and_ends(client: Client, faults: Faults) -> None:
     """Nothing comes until the client gives up; for one with more patience the connection closes."""
-    faults.order([Fault("time_out", seconds=0.3)])
+    faults.order([Fault("time_out", seconds=1)])
     with pytest.raises(TimeoutError):
         await client.get(MINUTES, timeout_s=0.1)
     began = time.monotonic()
     with pytest.raises(aiohttp.ClientError):
         await client.get(MINUTES)
-    assert time.monotonic() - began >= 0.3
+    assert time.monotonic() - began >= 1
 
 
 async def test_a_stall_gives_headers_then_nothing(client: Client, url: str, faults: Faults) -> None:

@@ -227,7 +227,7 @@ def test_workers_in_two_processes_take_turns(lake: Lake) -> None:
             reports.append(lake.merge(limit=10))
         (lake.root / LANDED).touch()
         reports.append(lake.merge())
-        printed, _ = worker.communicate(timeout=300)
+        printed, _ = worker.communicate(timeout=900)
     assert worker.returncode == 0
     mine = {report.run_id for report in reports if report.changed}
     theirs = set(printed.split())
@@ -246,7 +246,7 @@ def _process(lake: Lake) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.merge_worker", lake.dsn, str(lake.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
         try:
-            until = time.monotonic() + 120
+            until = time.monotonic() + 900
             while not (lake.root / READY).exists():
                 if worker.poll() is not None or time.monotonic() > until:
                     pytest.fail(f"the other worker did not start (exit {worker.poll()})")
@@ -295,7 +295,7 @@ def _until_waiting(lake: Lake, count: int) -> None:
         SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (
             SELECT oid FROM pg_database WHERE datname = current_database())
         """
-    until = time.monotonic() + 600
+    until = time.monotonic() + 900
     while (row := lake.conn.execute(query).fetchone()) and row[0] < count:
         if time.monotonic() > until:
             pytest.fail(f"{row[0]} workers wait for the lock, expected {count}")

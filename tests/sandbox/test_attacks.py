@@ -91,7 +91,7 @@ def test_a_wall_taken_away_lets_its_attacks_through(tmp_path: Path, wall: str) -
     with running_runner(tmp_path, [*WITHOUT, f"{wall},namespaces"]) as runner:
         for name in ALONE[wall]:
             attack = ATTACKS[name]
-            outcome = runner.sandbox.run(attack.program, b"", user="mallory", limits=attack.limits)
+            outcome = runner.sandbox.run(attack.program, b"", user="mallory", limits=attack.patient)
             assert attack.got_out(outcome), (name, outcome)
 
 
@@ -110,4 +110,4 @@ def _processes(sandbox: Sandbox) -> tuple[int, int]:
 
 def _document(sandbox: Sandbox, attack: Attack) -> bytes:
     """Return what the child wrote, as nobody has validated it."""
-    return sandbox.exchange(attack.program.encode(), b"", "mallory", attack.limits, lambda _: None)[1]
+    return sandbox.exchange(attack.program.encode(), b"", "mallory", attack.patient, lambda _: None)[1]

@@ -6,7 +6,7 @@ import pytest
 
 from lakehouse.sandbox.document import Figure, TableItem
 from lakehouse.sandbox.host import Sandbox
-from tests.sandboxes import arrow_file, printed
+from tests.sandboxes import PATIENT, arrow_file, printed
 
 # Program by what it does; each prints or shows what the second part says
 HONEST = {
@@ -92,14 +92,14 @@ def frames() -> bytes:
 def test_an_honest_program_works(sandbox: Sandbox, frames: bytes, name: str) -> None:
     """It prints what it would print anywhere."""
     code, expected = HONEST[name]
-    outcome = sandbox.run(code, frames, user="anna")
+    outcome = sandbox.run(code, frames, user="anna", limits=PATIENT)
     assert (outcome.status, printed(outcome)) == ("done", expected), outcome
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_drawn(sandbox: Sandbox, frames: bytes, name: str) -> None:
     """A figure as the last value comes back as one, with its data."""
-    outcome = sandbox.run(FIGURES[name], frames, user="anna")
+    outcome = sandbox.run(FIGURES[name], frames, user="anna", limits=PATIENT)
     assert outcome.status == "done", outcome
     (figure,) = outcome.items
     assert isinstance(figure, Figure)
@@ -109,7 +109,7 @@ def test_a_figure_is_drawn(sandbox: Sandbox, frames: bytes, name: str) -> None:
 def test_a_table_comes_back_as_text(sandbox: Sandbox, frames: bytes) -> None:
     """The index is a column, what is missing is empty, and the first rows say how many there are."""
     code = "show(pd.DataFrame({'a': [1.5, None]}, index=pd.Index(['x', 'y'], name='k')))\ndf"
-    outcome = sandbox.run(code, frames, user="anna")
+    outcome = sandbox.run(code, frames, user="anna", limits=PATIENT)
     small, large = outcome.items
     assert small == TableItem("", ("k", "a"), (("x", "1.5"), ("y", "")), 2)
     assert isinstance(large, TableItem)
@@ -119,4 +119,5 @@ def test_a_table_comes_back_as_text(sandbox: Sandbox, frames: bytes) -> None:
 def test_no_two_runs_draw_the_same_numbers(sandbox: Sandbox) -> None:
     """Children of one process have random numbers of their own."""
     code = "import random\nprint(random.random(), np.random.rand())"
-    assert printed(sandbox.run(code, b"", user="anna")) != printed(sandbox.run(code, b"", user="anna"))
+    first, second = (printed(sandbox.run(code, b"", user="anna", limits=PATIENT)) for _ in range(2))
+    assert first != second

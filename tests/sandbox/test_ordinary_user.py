@@ -14,7 +14,7 @@ import pytest
 from lakehouse.sandbox.host import Sandbox
 from tests.components import require
 from tests.sandbox.attacks import exhaustion, files, network, others, processes
-from tests.sandboxes import RUNNER, printed, running_runner
+from tests.sandboxes import PATIENT, RUNNER, printed, running_runner
 from tests.seeds import seeds
 from tests.unprivileged import NOBODY
 
@@ -45,17 +45,17 @@ def ordinary(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 def test_an_ordinary_users_runs_work(ordinary: Sandbox) -> None:
     """They have the user's own id, and import what they need."""
-    outcome = ordinary.run("import os, wave\nprint(os.getuid())", b"", user="anna")
+    outcome = ordinary.run("import os, wave\nprint(os.getuid())", b"", user="anna", limits=PATIENT)
     assert (outcome.status, printed(outcome)) == ("done", f"{os.geteuid() or NOBODY}\n"), outcome
 
 
 def test_an_ordinary_users_run_has_few_threads(ordinary: Sandbox) -> None:
     """No limit of the kernel's counts them apart from the user's others: who has too many is ended."""
     (attack,) = [each for each in exhaustion.ATTACKS if each.name == "start many threads on one stack"]
-    outcome = ordinary.run(attack.program, b"", user="mallory", limits=attack.limits)
+    outcome = ordinary.run(attack.program, b"", user="mallory", limits=attack.patient)
     assert (outcome.status, attack.got_out(outcome)) == ("died", False), outcome
     honest = "import threading, time\nfor _ in range(40): threading.Thread(target=time.sleep, args=(0.3,)).start()"
-    assert ordinary.run(honest, b"", user="anna").status == "done"
+    assert ordinary.run(honest, b"", user="anna", limits=PATIENT).status == "done"
 
 
 @pytest.mark.torture
@@ -63,7 +63,7 @@ def test_an_ordinary_users_runs_are_walled(ordinary: Sandbox) -> None:
     """Attacks by files, memory of others, network and processes are contained."""
     escaped = []
     for name, attack in ATTACKS.items():
-        outcome = ordinary.run(attack.program, b"", user="mallory", limits=attack.limits)
+        outcome = ordinary.run(attack.program, b"", user="mallory", limits=attack.patient)
         if attack.got_out(outcome) or outcome.status not in ("error", "died"):
             escaped.append((name, outcome))
     assert not escaped

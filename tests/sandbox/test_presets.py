@@ -11,6 +11,7 @@ from gradio_app.presets import PRESETS, Preset
 from lakehouse.sandbox.document import Figure, Item, TableItem, Text
 from lakehouse.sandbox.host import Sandbox
 from tests.browser import made_market
+from tests.sandboxes import PATIENT
 
 # What each shows: figures, and columns of its last table
 SHOWN = {
@@ -57,7 +58,7 @@ def frame(timeframe: str, instruments: int) -> bytes:
 
 
 def run(sandbox: Sandbox, preset: Preset, timeframe: str, instruments: int) -> tuple[Item, ...]:
-    outcome = sandbox.run(preset.code, frame(timeframe, instruments), user=f"preset-{preset.key}")
+    outcome = sandbox.run(preset.code, frame(timeframe, instruments), user=f"preset-{preset.key}", limits=PATIENT)
     assert (outcome.status, outcome.error, outcome.message) == ("done", None, None)
     assert [item for item in outcome.items if isinstance(item, Text) and item.stream == "err"] == []
     return outcome.items

@@ -14,7 +14,7 @@ import pytest
 from lakehouse.sandbox.host import Limits, Sandbox
 from tests.attacks import PRELUDE
 from tests.killing import until
-from tests.sandboxes import RunningRunner, arrow_file, printed, running_runner, runs_of
+from tests.sandboxes import PATIENT, RunningRunner, arrow_file, printed, running_runner, runs_of
 from tests.seeds import seeds
 
 RUNS = seeds(80, 1000)
@@ -45,13 +45,13 @@ def test_nothing_is_left_of_a_storm_of_runs(tmp_path: Path) -> None:
     frames = arrow_file(2000)
     with running_runner(tmp_path) as runner, ThreadPoolExecutor(USERS) as pool:
         for _ in range(20):  # what is made once is made
-            runner.sandbox.run("print(1)", frames, user="first")
-        until(lambda: not runs_of(runner.process.pid), 10)
+            runner.sandbox.run("print(1)", frames, user="first", limits=PATIENT)
+        until(lambda: not runs_of(runner.process.pid), 120)
         before = _quiet(runner)
         with _Watch(runner.process.pid) as watch:
             counts = list(pool.map(lambda number: _user(runner.sandbox, number, frames), range(USERS)))
         assert sum(counts) == RUNS // USERS * USERS
-        until(lambda: not runs_of(runner.process.pid), 10)
+        until(lambda: not runs_of(runner.process.pid), 120)
         after = _quiet(runner)
         assert after[:3] == before[:3]
         assert after[3] - before[3] < 64 << 20, (before, after)
@@ -90,7 +90,8 @@ def _user(sandbox: Sandbox, number: int, frames: bytes) -> int:
             assert outcome.status not in ("done",) or outcome.message is not None or outcome.is_truncated, outcome
         else:
             mine = number * 1000 + turn
-            outcome = sandbox.run(f"print({mine}, len(df), df.close.mean() > 0)", frames, user=f"user {number}")
+            code = f"print({mine}, len(df), df.close.mean() > 0)"
+            outcome = sandbox.run(code, frames, user=f"user {number}", limits=PATIENT)
             assert (outcome.status, printed(outcome)) == ("done", f"{mine} 2000 True\n"), outcome
     return RUNS // USERS
 
@@ -99,6 +100,6 @@ def _quiet(runner: RunningRunner) -> tuple[int, int, int, int]:
     """Return the family's processes, threads, descriptors and memory (bytes), once each request's thread has ended."""
     family = [psutil.Process(runner.process.pid)]
     family += family[0].children(recursive=True)
-    until(lambda: sum(process.num_threads() for process in family) == len(family) + 1, 10)  # the lifeline's is one
+    until(lambda: sum(process.num_threads() for process in family) == len(family) + 1, 120)  # the lifeline's is one
     descriptors = sum(process.num_fds() for process in family)
     return len(family), len(family) + 1, descriptors, sum(process.memory_info().rss for process in family)

@@ -54,7 +54,7 @@ def test_what_reads_waits_for_nothing_that_waits(monkeypatch: pytest.MonkeyPatch
     @small.route("/wait")
     @operation(None, "wait", holds_connection=False)
     def wait(_: Call) -> object:
-        return {"is_over": is_over.wait(60)}
+        return {"is_over": is_over.wait(600)}
 
     @small.route("/read")
     @operation(None, "read")
@@ -66,7 +66,7 @@ def test_what_reads_waits_for_nothing_that_waits(monkeypatch: pytest.MonkeyPatch
         waits = [asyncio.create_task(_ask(application, "/wait", {})) for _ in range(8)]
         await asyncio.sleep(0)
         try:
-            return await asyncio.wait_for(_ask(application, "/read", {}), 30)
+            return await asyncio.wait_for(_ask(application, "/read", {}), 300)
         finally:
             is_over.set()
             assert await asyncio.gather(*waits) == [(200, {"is_over": True})] * 8

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lakehouse.sandbox.host import Outcome
-from tests.attacks import QUICK, Attack
+from tests.attacks import LATE_S, QUICK, Attack
 
 _HARMS = "without limits it would take the machine down"
 _LONG = replace(QUICK, wall_s=0.5)
 _FEW_SECONDS = replace(QUICK, wall_s=5.0, cpu_s=1.0)
+_NO_HURRY = replace(QUICK, wall_s=50.0)
 
 
 def _not(*statuses: str) -> Callable[[Outcome], bool]:
     """Out is who ends in another way, or later than the wall clock allows."""
-    return lambda outcome: outcome.status not in statuses or outcome.wall_s > 6
+    return lambda outcome: outcome.status not in statuses or outcome.wall_s > LATE_S
 
 
 def _memory(name: str, code: str) -> Attack:
@@ -57,7 +58,7 @@ ATTACKS = [
         _FEW_SECONDS,
         got_out=_not("cpu", "timeout", "memory", "error"),  # the last: no room for one thread more
     ),
-    Attack("allocate a little more than it may", "x = bytearray(600 << 20)", limits=replace(QUICK, wall_s=30.0)),
+    Attack("allocate a little more than it may", "x = bytearray(600 << 20)", limits=_NO_HURRY),
     _memory("allocate at once", "bytearray(8 << 30)"),
     _memory("allocate bit by bit", "x = []\nwhile True: x.append(bytearray(1 << 20))"),
     _memory("allocate small things", "x = []\nwhile True: x.append([x])"),
@@ -103,8 +104,8 @@ ATTACKS = [
         "it ends the process",
         got_out=_not("died", "memory", "error", "timeout"),
     ),
-    Attack("leave a core", "_libc.abort()", "it ends the process", got_out=_not("died")),
-    Attack("crash", "ctypes.string_at(1)", "it ends the process", got_out=_not("died")),
+    Attack("leave a core", "_libc.abort()", "it ends the process", _NO_HURRY, got_out=_not("died")),
+    Attack("crash", "ctypes.string_at(1)", "it ends the process", _NO_HURRY, got_out=_not("died")),
     Attack("fill the disk", "x = open('/tmp/lakehouse-attack', 'wb')\nwhile True: x.write(bytes(1 << 24))", _HARMS),
     Attack(
         "print without end",

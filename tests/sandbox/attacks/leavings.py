@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.attacks import QUICK, Attack
+from tests.attacks import LATE_S, QUICK, Attack
 
 _LONG = replace(QUICK, wall_s=0.6)
+_NO_HURRY = replace(QUICK, wall_s=50.0)
 _NO_END = "it has no end"
 
 ATTACKS = [
@@ -20,15 +21,17 @@ ATTACKS = [
     ),
     Attack(
         "end in a thread of its own",
-        "import threading, time\nthreading.Thread(target=lambda: time.sleep(9)).start()\nraise SystemExit",
+        "import threading, time\nthreading.Thread(target=lambda: time.sleep(90)).start()\nraise SystemExit",
         "the process ends whatever its threads do",
-        got_out=lambda o: o.status != "done" or o.wall_s > 6,
+        _NO_HURRY,
+        got_out=lambda o: o.status != "done" or o.wall_s > LATE_S,
     ),
     Attack(
         "end later, by a hook",
-        "import atexit, time\natexit.register(time.sleep, 9)\nraise SystemExit",
+        "import atexit, time\natexit.register(time.sleep, 90)\nraise SystemExit",
         "hooks of the end are not run at all",
-        got_out=lambda o: o.status != "done" or o.wall_s > 6,
+        _NO_HURRY,
+        got_out=lambda o: o.status != "done" or o.wall_s > LATE_S,
     ),
     Attack(
         "go on when it is stopped",
@@ -44,7 +47,7 @@ ATTACKS = [
         "import threading\ndef on():\n    while True: os.write(pipe(), b'x')\n"
         "threading.Thread(target=on, daemon=True).start()\nraise SystemExit",
         "it garbles its own document, walls or not",
-        got_out=lambda outcome: outcome.wall_s > 6,
+        got_out=lambda outcome: outcome.wall_s > LATE_S,
     ),
     Attack("leave a timer", "knock(222, -1, 0, 0)"),
     Attack("leave a module changed on the disk", "import json; open(json.__file__, 'a')"),
