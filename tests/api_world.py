@@ -73,7 +73,7 @@ class World:
         """Ask as the admin; return what was answered."""
         headers = {"Authorization": f"Bearer {self.web.tokens['admin']}", "Content-Type": content_type}
         request = urllib.request.Request(f"{self.web.url}/api{path}", body, headers, method=method)
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return bytes(answer.read())
 
 
@@ -140,7 +140,7 @@ def _statement(world: World) -> Granted:
     begun = threading.Thread(target=lambda: _ignoring_stop(lambda: world.ask("POST", "/v1/sql", body)), daemon=True)
     before = len(psutil.Process(world.web.process_id).children())
     begun.start()
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while len(psutil.Process(world.web.process_id).children()) == before:
         assert time.monotonic() < until, "the statement did not begin"
         time.sleep(0.05)

@@ -123,7 +123,7 @@ def command(*arguments: str | Path, **environment: str) -> subprocess.CompletedP
     """Run ``lakehouse`` with *arguments*; settings of its own only."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=300, env={**own, **environment}
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=900, env={**own, **environment}
     )
 
 

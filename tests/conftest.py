@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -39,9 +39,10 @@ from tests.together import Together
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# Few examples on every push, thousands by `make torture`; made services are slow at times, so no deadline
-settings.register_profile("push", max_examples=25, deadline=None)
-settings.register_profile("torture", max_examples=5000, deadline=None)
+# Few examples on every push, thousands by `make torture`; machines are slow at times, so nothing goes by the clock
+_UNHURRIED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("push", max_examples=25, **_UNHURRIED)
+settings.register_profile("torture", max_examples=5000, **_UNHURRIED)
 settings.load_profile("push")
 
 

@@ -73,7 +73,7 @@ class Api:
             headers.append(b"Content-Length: %d" % len(request.body))
         target = self.root.encode() + request.target if request.target.startswith(b"/") else request.target
         head = b"%s %s HTTP/1.1\r\n%s\r\n\r\n" % (request.method.encode(), target, b"\r\n".join(headers))
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=120) as connection:
             connection.sendall(head + request.body)
             answer = HTTPResponse(connection, method=request.method)
             answer.begin()
@@ -156,7 +156,7 @@ def make_users(dsn: str) -> dict[str, str]:
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until somebody listens on *port*."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port)).close()

@@ -120,7 +120,7 @@ class Chain:
 
     @classmethod
     def over(cls, exchange: ServedExchange, dsn: str, folder: Path) -> Chain:
-        patience = Patience(attempts=3, wait_s=0.05, total_s=20)
+        patience = Patience(attempts=3, wait_s=0.05, total_s=600)
         context = FetchContext(exchange.url, dsn, str(folder / "bronze"), 0, WORKERS, patience=patience)
         return cls(context, Lake(str(folder)))
 
@@ -215,7 +215,7 @@ def child(work: Callable[..., object], *arguments: Any) -> Iterator[int]:
         yield process.pid
     finally:
         kill_session(process.pid)
-        process.join(30)
+        process.join(120)
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ def kill_server(server: EmbeddedPostgres) -> None:
     postmaster = psutil.Process(int((server.data_dir / "postmaster.pid").read_text(encoding="ascii").splitlines()[0]))
     serving = postmaster.children()
     postmaster.kill()
-    if psutil.wait_procs(serving, 30)[1]:
+    if psutil.wait_procs(serving, 120)[1]:
         raise TimeoutError("the processes of a killed PostgreSQL serve on")
 
 

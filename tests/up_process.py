@@ -64,7 +64,7 @@ class UpProcess:
     def start(self) -> None:
         """Start it, and return when it is ready; nothing is done by the clock, whose hour may be any."""
         process = self.begin()
-        until(lambda: "Stop:     Ctrl-C" in self.said() or process.poll() is not None, 400, 0.1)
+        until(lambda: "Stop:     Ctrl-C" in self.said() or process.poll() is not None, every_s=0.1)
         if process.poll() is not None:
             raise AssertionError(f"up ended with {process.returncode}: {self.said()}")
         with connect(self.dsn) as conn:
@@ -113,7 +113,7 @@ class UpProcess:
             children = service.children() if service else []
             return next((child for child in children if child.name() == program), None)
 
-        process = until(found, 60)
+        process = until(found)
         assert isinstance(process, psutil.Process)
         return process
 
@@ -132,7 +132,7 @@ class UpProcess:
         began = time.monotonic()
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(30)
+        self.process.wait(120)
         return time.monotonic() - began
 
     def end(self) -> None:
@@ -146,12 +146,12 @@ class UpProcess:
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):  # it ended with the one before
                 process.kill()
-        psutil.wait_procs(family, 10)
+        psutil.wait_procs(family, 120)
 
     def health(self) -> dict[str, Any] | None:
         """Return what the API says of itself, None while it does not answer."""
         try:
-            with urllib.request.urlopen(f"{self.run['web_url']}/api/v1/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self.run['web_url']}/api/v1/health", timeout=60) as answer:
                 found: dict[str, Any] = json.load(answer)
                 return found
         except OSError:

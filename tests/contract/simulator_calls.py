@@ -49,7 +49,7 @@ def control(base_url: str, method: str, name: str, body: object = None) -> Reply
 
 def _send(request: urllib.request.Request) -> Reply:
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return _reply(answer)
     except urllib.error.HTTPError as error:
         return _reply(error)

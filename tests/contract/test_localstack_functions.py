@@ -18,6 +18,7 @@ from infra.installing.lambda_runtime import lambda_python
 from infra.localstack.server import LocalStackServer
 from tests.stores import client_of
 
+WITHIN_S = 5  # a busy machine takes a second to answer
 CODE = """
 import importlib.metadata, os, sys, time
 
@@ -66,7 +67,7 @@ def make_function(server: LocalStackServer, name: str, code: str = CODE) -> Func
         Runtime=f"python{python_version()}",
         Handler="app.handler",
         Role="arn:aws:iam::000000000000:role/none",
-        Timeout=1,
+        Timeout=WITHIN_S,
         Code={"ZipFile": archive.getvalue()},
         Environment={"Variables": {"OURS": "yes"}},
     )
@@ -76,7 +77,7 @@ def make_function(server: LocalStackServer, name: str, code: str = CODE) -> Func
 
 @pytest.fixture(scope="module")
 def function(localstack: LocalStackServer) -> Iterator[Function]:
-    """Return a function that tells what it sees, with a second for each call."""
+    """Return a function that tells what it sees, with some seconds for each call."""
     made = make_function(localstack, "tells")
     yield made
     made.client.delete_function(FunctionName=made.name)
@@ -119,7 +120,7 @@ def test_a_process_serves_one_call_after_the_other(function: Function) -> None:
     _, second = function.call(number="ж")
     assert (second["pid"], second["calls"]) == (first["pid"], first["calls"] + 1)
     assert second["event"] == {"number": "ж"}
-    assert 0 < second["left_ms"] <= 1000
+    assert 0 < second["left_ms"] <= 1000 * WITHIN_S
 
 
 def test_an_error_is_told_and_the_process_goes_on(function: Function) -> None:
@@ -133,7 +134,7 @@ def test_an_error_is_told_and_the_process_goes_on(function: Function) -> None:
 @pytest.mark.parametrize(
     ("event", "kind", "message"),
     [
-        ({"sleep": 30}, "Sandbox.Timedout", "Task timed out after 1.00 seconds"),
+        ({"sleep": 600}, "Sandbox.Timedout", f"Task timed out after {WITHIN_S}.00 seconds"),
         ({"exit": 3}, "Runtime.ExitError", "Runtime exited with exit code 3"),
     ],
 )

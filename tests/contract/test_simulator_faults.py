@@ -53,7 +53,7 @@ class Client:
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
 
-    async def get(self, path: str, timeout_s: float = 30) -> tuple[int, Any, bytes]:
+    async def get(self, path: str, timeout_s: float = 300) -> tuple[int, Any, bytes]:
         """Return status, headers and body."""
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(self._base_url + path) as response:

@@ -87,7 +87,7 @@ def test_a_platform_does_not_start_on_the_bronze_of_another_source(tmp_path: Pat
         env={"LAKEHOUSE_BRONZE_URL": str(bronze), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     refusal = f"Error: {bronze} holds data of the simulator with seed 7, and this is the exchange: they must not mix"
     assert (done.returncode, done.stderr.splitlines()[-1].startswith(refusal)) == (1, True), done.stderr

@@ -75,11 +75,11 @@ def mortal_server(open_folder: Path) -> Iterator[EmbeddedPostgres]:
 def mortal(mortal_server: EmbeddedPostgres) -> Iterator[Mortal]:
     """Return it, running, with a fresh database."""
     if mortal_server.poll() is not None:
-        mortal_server.start(patience_s=30)
+        mortal_server.start(patience_s=120)
     with copied_database(mortal_server.dsn, "migrated") as dsn:
         yield Mortal(mortal_server, dsn)
         if mortal_server.poll() is not None:
-            mortal_server.start(patience_s=30)
+            mortal_server.start(patience_s=120)
 
 
 @pytest.fixture(scope="session")

@@ -45,11 +45,11 @@ def asked(url: str, trusted: ssl.SSLContext | None = None, body: object = None, 
     """Ask until the server has started."""
     data = None if body is None else json.dumps(body).encode()
     named = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while True:
         try:
             answer: addinfourl = urllib.request.urlopen(
-                urllib.request.Request(url, data, named), timeout=10, context=trusted
+                urllib.request.Request(url, data, named), timeout=60, context=trusted
             )
         except urllib.error.HTTPError:
             raise

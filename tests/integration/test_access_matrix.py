@@ -64,7 +64,7 @@ class Web:
     def asked(self, request: str, headers: Mapping[str, str], body: bytes | None = None) -> Iterator[HTTPResponse]:
         """Give the answer to ``METHOD path``; what streams without end is left after its head."""
         method, path = request.split(" ", 1)
-        connection = HTTPConnection(self.address, timeout=60)
+        connection = HTTPConnection(self.address, timeout=300)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json", **headers})
             yield connection.getresponse()

@@ -94,9 +94,9 @@ def test_a_failure_does_not_tell_whether_the_name_exists(conn: Connection[Any], 
     for _ in range(5):
         with pytest.raises(LoginFailed, match=r"^name or password is wrong$"):
             login(conn, name, "wrong", HERE)
-    with pytest.raises(TooManyAttempts, match=r"^too many failed logins: try again in (29\d|300) s$") as caught:
+    with pytest.raises(TooManyAttempts, match=r"^too many failed logins: try again in (2[5-9]\d|300) s$") as caught:
         login(conn, name, "wrong", HERE)
-    assert 290 <= caught.value.retry_after_s <= 300
+    assert 250 <= caught.value.retry_after_s <= 300
 
 
 def test_a_throttled_name_waits_with_the_right_password_too(conn: Connection[Any], anna: User) -> None:
@@ -246,7 +246,7 @@ def test_no_session_begins_while_its_password_changes(dsn: str, conn: Connection
             else:
                 remove_user(other, "anna")
             entering = threads.submit(enter)
-            until = time.monotonic() + 60
+            until = time.monotonic() + 300
             while watching.execute(waiting).fetchone() == (0,):
                 assert time.monotonic() < until
                 time.sleep(0.02)

@@ -182,7 +182,7 @@ def test_a_login_waits_for_its_lock_for_seconds(dsn: str, conn: Connection[Any],
         began = time.monotonic()
         with pytest.raises(NotNow, match=r"^logins are not being counted at present, so none is taken: "):
             entered(conn, HOME)
-        assert 2 < time.monotonic() - began < 30
+        assert time.monotonic() - began > 2
     assert entered(conn, HOME).user == anna
 
 

@@ -69,7 +69,7 @@ def ask(world: World, session: requests.Session, case: Case[Any], token: str) ->
     """Ask, and hold the answer to the documentation; nothing fails."""
     session.cookies.clear()
     headers = {"Authorization": f"Bearer {token}"} if token else {"Authorization": ""}
-    answer = case.call(base_url=f"{world.web.url}/api", session=session, headers=headers, timeout=60)
+    answer = case.call(base_url=f"{world.web.url}/api", session=session, headers=headers, timeout=300)
     asked[name_of(case.operation)] += 1
     assert answer.status_code < 500, (case.as_curl_command(), answer.text)
     case.validate_response(answer, checks=CHECKS, headers=headers)

@@ -47,7 +47,7 @@ def run_unchecked(web: Web, folder: Path, *command: str, **environment: str) -> 
     who = {"API_URL": f"{web.url}/api", "API_USER": "viewer", "API_PASSWORD": "a long password"}
     environment = {**os.environ, **who, **environment}
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -56,7 +56,7 @@ def csv_of(web: Web, query: str) -> tuple[int, str, str | None]:
     address = f"{web.url}/api/v1/candles?{query}&format=csv"
     request = urllib.request.Request(address, headers={"Authorization": f"Bearer {web.tokens['viewer']}"})
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return answer.status, answer.read().decode(), answer.headers["X-Next"]
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)["detail"], None

@@ -25,8 +25,8 @@ from tests.asking import Arrivals, recording
 
 pytestmark = pytest.mark.postgres
 CARD, QUESTION = "/iss/securities/SBER.json", "/iss/index.json"
-THREE = Patience(timeout_s=5, attempts=3, wait_s=0.01, longest_wait_s=0.05)
-STUBBORN = Patience(timeout_s=5, attempts=1000, wait_s=0.01, longest_wait_s=0.05)
+THREE = Patience(timeout_s=60, attempts=3, wait_s=0.01, longest_wait_s=0.05)
+STUBBORN = Patience(timeout_s=60, attempts=1000, wait_s=0.01, longest_wait_s=0.05)
 
 
 @dataclass
@@ -82,7 +82,7 @@ async def test_an_exchange_that_answers_nobody_is_left_alone(bench: Bench) -> No
     assert (state.is_open, state.is_due, state.reason, state.failures) == (True, False, "503 Service Unavailable", 3)
     assert state.since is not None
     assert state.until is not None
-    assert (state.until - state.since).total_seconds() == pytest.approx(60, abs=1)
+    assert (state.until - state.since).total_seconds() == pytest.approx(60, abs=10)
     with pytest.raises(BreakerOpen, match="asking again at"):
         await bench.ask()
     assert len(bench.arrivals.paths) == 4
@@ -158,7 +158,7 @@ async def test_an_answer_lets_everybody_ask_again(bench: Bench) -> None:
 
 async def test_pauses_double_up_to_the_longest(bench: Bench) -> None:
     """After an answer the first one is as short as ever."""
-    bench.pause = Pause(10, 35)
+    bench.pause = Pause(100, 350)
     bench.order(Fault("503"))
     waits = []
     for _ in range(4):
@@ -166,13 +166,13 @@ async def test_pauses_double_up_to_the_longest(bench: Bench) -> None:
             await bench.ask()
         waits.append(bench.state.wait_s)
         bench.make_due()
-    assert waits == pytest.approx([10, 20, 35, 35], abs=1)
+    assert waits == pytest.approx([100, 200, 350, 350], abs=40)
     bench.order()
     assert await bench.ask() == 200
     bench.order(Fault("503"))
     with pytest.raises(BreakerOpen):
         await bench.ask()
-    assert bench.state.wait_s == pytest.approx(10, abs=1)
+    assert bench.state.wait_s == pytest.approx(100, abs=40)
 
 
 async def test_the_exchange_may_ask_for_a_longer_pause(bench: Bench) -> None:
@@ -180,25 +180,25 @@ async def test_the_exchange_may_ask_for_a_longer_pause(bench: Bench) -> None:
     bench.order(Fault("429", retry_after_s=100))
     with pytest.raises(BreakerOpen):
         await bench.ask()
-    assert bench.state.wait_s == pytest.approx(100, abs=1)
+    assert bench.state.wait_s == pytest.approx(100, abs=15)
     bench.order(Fault("429", retry_after_s=10_000))
     bench.make_due()
     with pytest.raises(BreakerOpen):
         await bench.ask()
-    assert bench.state.wait_s == pytest.approx(120, abs=1)
+    assert bench.state.wait_s == pytest.approx(120, abs=15)
 
 
 async def test_a_worker_that_dies_while_it_asks_is_replaced(bench: Bench) -> None:
     """The others wait for what it finds until its time is over; then one of them asks."""
+    begin = time.monotonic()
     bench.conn.execute(
         """
         UPDATE lake.breaker SET since = clock_timestamp(), until = clock_timestamp(), reason = 'reset', openings = 1,
             asking_until = clock_timestamp() + interval '1 s'
         """
     )
-    begin = time.monotonic()
     assert await bench.ask_together(4) == [200] * 4
-    assert time.monotonic() - begin > 0.5
+    assert time.monotonic() - begin > 0.9
     assert bench.arrivals.paths == [QUESTION] + [CARD] * 4
 
 

@@ -84,7 +84,7 @@ def bench(dsn: str, tmp_path: Path) -> Iterator[Bench]:
             dsn,
             str(tmp_path / "bronze"),
             rate_per_s=0,
-            patience=Patience(attempts=2, wait_s=0.01, total_s=10),
+            patience=Patience(attempts=2, wait_s=0.01, total_s=600),
         )
         yield Bench(exchange, context, conn, context.store())
 

@@ -47,7 +47,7 @@ def exchange() -> Iterator[ServedExchange]:
 
 
 def context_on(store: Store, exchange: ServedExchange, dsn: str) -> FetchContext:
-    patience = Patience(attempts=2, wait_s=0.01, total_s=10)
+    patience = Patience(attempts=2, wait_s=0.01, total_s=600)
     return FetchContext(exchange.url, dsn, store.url, 0, patience=patience, store_options=store.options)
 
 
@@ -117,7 +117,7 @@ def test_a_store_killed_while_windows_land_loses_none(
             with pytest.raises(TimeoutError):
                 fetched.result(timeout=3)
             frail.start()
-            outcomes = fetched.result(timeout=60)
+            outcomes = fetched.result(timeout=900)
         assert all(isinstance(outcome, Landed) for outcome in outcomes), outcomes
         assert bodies(store) == on_a_folder
         with connect(dsn) as conn:

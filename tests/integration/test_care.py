@@ -123,6 +123,6 @@ def test_care_waits_for_who_writes(dsn: str, conn: Connection[Any], gold: GoldLa
             )
             gold.put(fact(SBER, 8))
             assert not caring.done()
-        report = caring.result(60)
+        report = caring.result(900)
     assert report.tables["gold.fact_candle"].compacted[1] == 1
     assert publish_gold(dsn, gold.lake).rows == 9

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.postgres, pytest.mark.spark]
 
-HELD_S = 300
+HELD_S = 900
 
 
 @dataclass(frozen=True)

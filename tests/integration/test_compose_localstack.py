@@ -55,7 +55,7 @@ def test_a_job_is_done_by_functions_alone(containers: Mapping[str, Container], t
     session = place.inside(lambda: ask(host, "/login", {"user": "boss", "password": PASSWORD}))
     request = {"instruments": ["SBER"], "timeframes": ["1d"], "from": "2026-03-02", "till": "2026-03-31"}
     queued = place.inside(lambda: ask(host, "/ingest", request, session["token"]))
-    until = time.monotonic() + 600
+    until = time.monotonic() + 900
     while not (landed := place.inside(lambda: objects(dsn))):
         assert time.monotonic() < until, [each.said() for each in containers.values()]
         time.sleep(1)
@@ -90,7 +90,7 @@ def ask(host: str, path: str, document: Any, token: str = "") -> Any:
     headers = {"Host": host, "Content-Type": "application/json"} | (
         {"Authorization": f"Bearer {token}"} if token else {}
     )
-    connection = http.client.HTTPConnection("127.0.0.1", 4566, timeout=120)
+    connection = http.client.HTTPConnection("127.0.0.1", 4566, timeout=300)
     connection.request("POST", f"/api/v1{path}", json.dumps(document), headers)
     answer = connection.getresponse()
     body = answer.read().decode()

@@ -64,7 +64,7 @@ class Running:
         no_proxy = urllib.request.ProxyHandler({})
         opener = urllib.request.build_opener(no_proxy, urllib.request.HTTPSHandler(context=trusting), _Stay())
         try:
-            with opener.open(request, timeout=60) as answer:
+            with opener.open(request, timeout=300) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, error.headers.get("Location") or error.read().decode()
@@ -130,7 +130,7 @@ def test_candles_come_through_all_of_it(running: Running, token: str) -> None:
     job = _until(lambda: _over(running, queued["job_id"], token), within_s=900)
     assert job["state"] == "done", job
     asked = "/api/v1/candles?secid=SBER&timeframe=1d&from=2026-03-02&till=2026-03-31"
-    found = _until(lambda: running.ask(asked, token=token)[1]["rows"], within_s=300)
+    found = _until(lambda: running.ask(asked, token=token)[1]["rows"], within_s=900)
     assert 15 <= len(found) <= 31
     assert {row[1][:7] for row in found} == {"2026-03"}
     master = running.ground.inside(lambda: _page("http://127.0.0.1:18080/json/"))
@@ -220,7 +220,7 @@ def test_a_second_start_changes_nothing(running: Running) -> None:
         again = Container(name, running.containers[name].service, running.ground, suffix="-again")
         again.start()
         assert again.process is not None
-        assert again.process.wait(120) == 0, again.said()
+        assert again.process.wait(900) == 0, again.said()
         assert "now: none" in again.said()
 
 
@@ -247,5 +247,5 @@ def _until(look: Callable[[], Any], within_s: float) -> Any:
 
 
 def _page(url: str) -> Any:
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as answer:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=120) as answer:
         return json.loads(answer.read())

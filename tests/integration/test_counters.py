@@ -73,7 +73,7 @@ def test_each_run_of_a_step_is_counted_by_its_outcome(dsn: str) -> None:
         raise ZeroDivisionError
     found = counted(dsn)
     assert (found["step_runs", "fetch", "done"], found["step_runs", "fetch", "failed"]) == (1, 1)
-    assert found["step_seconds_bucket", "fetch", "0.1"] == 2
+    assert sum(value for key, value in found.items() if key[:2] == ("step_seconds_bucket", "fetch")) == 2
 
 
 async def test_requests_to_the_exchange_are_counted_by_outcome(dsn: str) -> None:

@@ -31,12 +31,13 @@ from lakehouse.jobs import queue
 from lakehouse.jobs.connector import SteadyConnector
 from lakehouse.market.errors import LakehouseError
 from lakehouse.ports import free_port
-from tests.asking import Arrivals, recording
+from tests.asking import recording
 from tests.killing import Mortal
 from tests.seeds import seeds
 
 pytestmark = pytest.mark.postgres
 AWAY_S = 3
+RATE_PER_S, IN_FLIGHT = 20, 4
 # Killed is the harder one
 WAYS = {"killed": True, "stopped": False}
 TRIED = list(WAYS)[: seeds(1, 2)]
@@ -123,7 +124,7 @@ def town(mortal: Mortal, tmp_path: Path) -> Town:
     return Town(mortal, tmp_path)
 
 
-def until(is_so: Callable[[], Any], what: str, seconds: float = 60) -> None:
+def until(is_so: Callable[[], Any], what: str, seconds: float = 900) -> None:
     """Wait until *is_so*."""
     end = time.monotonic() + seconds
     while not is_so():
@@ -146,15 +147,15 @@ def test_a_fetch_goes_on_when_the_database_is_back(town: Town, is_killed: bool) 
         job_id = submit(town, "SBER", "GAZP")
         until(lambda: town.ask("SELECT FROM lake.job_window WHERE state = 'running' AND pages > 1"), "fetching")
         town.mortal.take_away(is_killed=is_killed)
-        stopped = time.monotonic()
+        stopped = len(arrivals.at)
         time.sleep(AWAY_S)
-        returned = time.monotonic()
+        while_away = len(arrivals.at) - stopped
         town.server.start()
         until(lambda: not town.ask("SELECT FROM lake.job_window WHERE state IN ('queued', 'running')"), "landing")
         until(lambda: not waiting(town), "messages of the queue io")
         assert process.poll() is None
     assert_nothing_was_lost(town, job_id)
-    assert asked_between(arrivals, stopped + 1, returned) == []
+    assert while_away <= IN_FLIGHT  # who had a slot when it went away may still use it
     assert (town.said("worker", "database.away"), town.said("worker", "database.back")) == (1, 1)
     assert "Traceback" not in town.log("worker").read_text(encoding="utf-8")
 
@@ -162,7 +163,7 @@ def test_a_fetch_goes_on_when_the_database_is_back(town: Town, is_killed: bool) 
 @contextmanager
 def worker(town: Town, iss_url: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run the worker for I/O, within a budget."""
-    settings = {"LAKEHOUSE_ISS_URL": iss_url, "LAKEHOUSE_REQUESTS_PER_S": "20"}
+    settings = {"LAKEHOUSE_ISS_URL": iss_url, "LAKEHOUSE_REQUESTS_PER_S": f"{RATE_PER_S}"}
     with town.process("worker", "-m", "functions.embedded", "worker", **settings) as process:
         yield process
 
@@ -182,10 +183,6 @@ def assert_nothing_was_lost(town: Town, job_id: int) -> None:
         "SELECT FROM lake.job_window w LEFT JOIN lake.bronze_object o USING (object_key) WHERE o.object_key IS NULL"
     )
     assert town.ask(unknown) == []
-
-
-def asked_between(arrivals: Arrivals, begin: float, end: float) -> list[float]:
-    return [at for at in arrivals.at if begin < at < end]
 
 
 @pytest.mark.torture
@@ -214,7 +211,7 @@ def test_a_worker_gives_up_clearly(town: Town) -> None:
     with town.process("merger", "-c", _MERGER, town.dsn, str(town.folder), "2") as process:
         until(lambda: town.ask("SELECT FROM procrastinate_workers"), "the worker")
         town.mortal.take_away(is_killed=False)
-        assert process.wait(40) == 1
+        assert process.wait(300) == 1
     last = town.log("merger").read_text(encoding="utf-8").splitlines()[-1]
     assert last.startswith("Error: the database has not answered for ")
     assert last.endswith("start it again; what waits for it goes on by itself")
@@ -235,7 +232,7 @@ def test_health_is_degraded_while_the_database_is_away(town: Town) -> None:
         assert get(port, "health?probe=ready")[0] == 503
         assert get(port, "jobs")[0] == 503
         town.server.start()
-        until(lambda: get(port, "health")[0] == 200, "health", seconds=20)
+        until(lambda: get(port, "health")[0] == 200, "health")
         assert get(port, "health")[1]["ready"] is True
         assert process.poll() is None
     assert "Traceback" not in town.log("web").read_text(encoding="utf-8")
@@ -245,7 +242,7 @@ def get(port: int, path: str) -> tuple[int, dict[str, Any]]:
     """Return status and document of the API's answer; 0 while nobody listens."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/{path}", headers={"Authorization": "Bearer none"})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -271,7 +268,7 @@ async def test_a_message_taken_as_the_connection_broke_is_taken_again(town: Town
         asking = asyncio.create_task(connector.execute_query_one_async(**fetch))
         await asyncio.sleep(7)  # longer than the pool waits for a connection by itself
         await asyncio.to_thread(town.server.start)
-        again = await asyncio.wait_for(asking, 30)
+        again = await asyncio.wait_for(asking, 300)
     finally:
         await connector.close_async()
     assert (known["args"], again["args"]) == ({"object_key": "known"}, {"object_key": "unheard"})
@@ -292,7 +289,7 @@ async def test_a_message_that_had_ended_as_the_connection_broke_has_ended(town: 
         asking = asyncio.create_task(connector.execute_query_async(**finish))
         await asyncio.sleep(7)
         await asyncio.to_thread(town.server.start)
-        await asyncio.wait_for(asking, 30)
+        await asyncio.wait_for(asking, 300)
     finally:
         await connector.close_async()
 
@@ -343,4 +340,4 @@ def test_a_database_that_refuses_us_is_not_waited_for(dsn: str) -> None:
     begin = time.monotonic()
     with pytest.raises(psycopg.OperationalError, match="does not exist"):
         connect_patiently(make_conninfo(dsn, dbname="nowhere"))
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 60  # half of the time for which a database that is away is waited for

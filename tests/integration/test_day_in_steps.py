@@ -58,7 +58,7 @@ class Town:
     def control(self, path: str, document: dict[str, Any] | None = None, method: str = "GET") -> Any:
         url = self.iss_url.removesuffix("/iss") + f"/_simulator/{path}"
         body = json.dumps(document).encode() if document is not None else None
-        with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=120) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=300) as answer:
             return json.load(answer)
 
     def candles(self, secid: str, timeframe: Timeframe, from_: str, till: str = "") -> list[list[Any]]:
@@ -73,7 +73,7 @@ class Town:
             }
             path = f"engines/stock/markets/shares/boards/TQBR/securities/{secid}/candles.json"
             with urllib.request.urlopen(
-                f"{self.iss_url}/{path}?{urllib.parse.urlencode(asked)}", timeout=120
+                f"{self.iss_url}/{path}?{urllib.parse.urlencode(asked)}", timeout=300
             ) as answer:
                 page = json.load(answer)["candles"]["data"]
             if not page:

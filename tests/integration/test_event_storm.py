@@ -198,7 +198,7 @@ def test_an_ingest_arrives_once_though_store_database_and_webhook_go_away(
         job_id = chain.plan()
         asked, market.pause_s = market.requests("candles.json"), 0.3
         fetching = thread.submit(chain.fetch_on, "threads", job_id)
-        until(lambda: market.requests("candles.json") > asked, 60)
+        until(lambda: market.requests("candles.json") > asked)
         own_postgres.stop()
         another = candles_object([candle("2023-03-01 00:00:00")], secid="ELSE", timeframe="1d")
         heard.store.put(another[0].object_key, another[1])
@@ -208,8 +208,8 @@ def test_an_ingest_arrives_once_though_store_database_and_webhook_go_away(
         heard.minio.start()
         heard.kill_functions()
         market.pause_s = 0
-        own_postgres.start(20)
-        fetching.result(120)
+        own_postgres.start(120)
+        fetching.result(900)
         chain.fetch_on("threads", job_id)  # what had been put off while the database was away
         with (
             functions_process(heard.api.dsn, tmp_path, heard.api.port, heard.settings),
@@ -217,7 +217,7 @@ def test_an_ingest_arrives_once_though_store_database_and_webhook_go_away(
         ):
             known = "SELECT object_key FROM lake.bronze_object ORDER BY 1"
             held = sorted(heard.store.list("iss/"))
-            until(lambda: [key for (key,) in conn.execute(known)] == held, 60, 0.1)
+            until(lambda: [key for (key,) in conn.execute(known)] == held, every_s=0.1)
             states = conn.execute("SELECT DISTINCT state FROM lake.job_window WHERE job_id = %s", (job_id,)).fetchall()
             waiting = conn.execute("SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'merge'").fetchone()
             missed = recover(conn, heard.store)
@@ -228,7 +228,7 @@ def test_an_ingest_arrives_once_though_store_database_and_webhook_go_away(
 
 
 def context_on(heard: Heard, market: SlowExchange) -> FetchContext:
-    patience = Patience(attempts=3, wait_s=0.05, total_s=60)
+    patience = Patience(attempts=3, wait_s=0.05, total_s=600)
     store = heard.store
     return FetchContext(market.url, heard.api.dsn, store.url, 0, patience=patience, store_options=store.options)
 

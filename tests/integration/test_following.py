@@ -93,7 +93,7 @@ class Moving(OneCode):
 @contextmanager
 def town_of(exchange: Clocked, url: str, dsn: str, folder: Path) -> Iterator[Town]:
     with connect(dsn) as conn:
-        patience = Patience(attempts=1, wait_s=0.01, total_s=10)
+        patience = Patience(attempts=1, wait_s=0.01, total_s=600)
         yield Town(exchange, FetchContext(url, dsn, str(folder / "bronze"), 0, patience=patience), conn)
 
 

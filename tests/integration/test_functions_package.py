@@ -123,7 +123,7 @@ class Functions:
         self.s3.used.clear()
         command = [base_python(), "-I", "-S", "-c", CALL, str(self.folder), handler]
         ran = subprocess.run(
-            command, input=json.dumps(event), env=self.environ, capture_output=True, text=True, timeout=120, check=False
+            command, input=json.dumps(event), env=self.environ, capture_output=True, text=True, timeout=300, check=False
         )
         assert ran.returncode == 0, ran.stderr
         self.used.setdefault(handler, set()).update(self.s3.used)

@@ -89,7 +89,7 @@ def town(dsn: str, tmp_path: Path) -> Iterator[Town]:
     exchange.candles[1] = [row for day in (18, 19, 20, 21) for row in minutes(T(f"2024-03-{day}T10:00"), 30)]
     exchange.history = days(dt.date(2024, 2, 1), 60, ["TQBR"])
     with served(exchange), connect(dsn) as conn:
-        patience = Patience(attempts=1, wait_s=0.01, total_s=10)
+        patience = Patience(attempts=1, wait_s=0.01, total_s=600)
         context = FetchContext(exchange.url, dsn, str(tmp_path / "bronze"), 0, patience=patience)
         yield Town(exchange, context, conn)
 

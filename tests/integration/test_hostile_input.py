@@ -196,7 +196,7 @@ def test_bytes_that_are_no_text_are_refused(embedded: Api, tmp_path: Path) -> No
         ([b"ingest", b"\xff\xfe"], rb"^Error: instruments.0: '\\udcff\\udcfe' is not a ticker"),
         ([b"sql", b"SELECT '\xff'"], rb"^Error: the statement is not UTF-8"),
     ):
-        done = subprocess.run([*map(str.encode, command), *arguments], env=environment, capture_output=True, timeout=60)
+        done = subprocess.run([*map(str.encode, command), *arguments], env=environment, capture_output=True)
         assert done.returncode == 1
         assert re.search(message, done.stderr), done.stderr
         assert len(done.stderr.splitlines()) == 1

@@ -227,7 +227,7 @@ def test_the_platforms_own_workers_give_up_what_brings_them_down(
     die(conn, message_id)
     other = queue.submit_ingest(conn, REQUEST, "anna")
     with process(WORKER, dsn):
-        until(lambda: rows(conn)[0][1] == "failed", 60)
+        until(lambda: rows(conn)[0][1] == "failed")
         assert rows(conn) == [("ingest", "failed", 1), ("ingest", "doing", 0)]
     errors = {job.job_id: job.error for job in queue.jobs(conn)}
     assert errors.pop(other) is None

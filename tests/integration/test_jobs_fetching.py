@@ -80,7 +80,7 @@ def chain(dsn: str, tmp_path: Path) -> Iterator[Chain]:
     exchange.candles[24] = [candle(T("2024-03-01") + dt.timedelta(day)) for day in range(20)]
     exchange.history = days(dt.date(2024, 3, 1), 19, ["SMAL", "TQBR"])
     with served(exchange), connect(dsn) as conn:
-        patience = Patience(attempts=1, wait_s=0.01, total_s=10)
+        patience = Patience(attempts=1, wait_s=0.01, total_s=600)
         yield Chain(exchange, FetchContext(exchange.url, dsn, str(tmp_path / "bronze"), 0, patience=patience), conn)
 
 

@@ -59,7 +59,7 @@ def test_six_processes_lose_nothing_on_s3(minio: MinioServer) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(900)
     # 134: deltalake's runtime was seen to abort as the interpreter ended
     assert [process.exitcode for process in processes] == [0] * PROCESSES
     appended, merged = (DeltaTable(f"{url}/{table}", storage_options=storage) for table in ("appended", "merged"))

@@ -27,7 +27,7 @@ def test_two_runs_write_one_after_the_other(dsn: str) -> None:
 
     thread = threading.Thread(target=first)
     thread.start()
-    assert is_held.wait(10)
+    assert is_held.wait(120)
     with table_lock(dsn, "silver.candles", "r2") as generation:
         events.append(f"second {generation.number}")
         generation.check()

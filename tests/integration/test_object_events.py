@@ -44,8 +44,8 @@ def test_an_object_put_into_minio_is_recorded_and_a_merge_is_asked_for(heard: He
     """Though nobody of ours landed it, MinIO's own news of it, with its token, is enough."""
     heard.api.conn.execute("DELETE FROM procrastinate_jobs")
     key = landed(heard, "SBER")
-    until(lambda: heard.count(_RECORDED, key, 1), 30)
-    until(lambda: heard.count(_MERGES) == 1, 30)  # asked for once the row is committed
+    until(lambda: heard.count(_RECORDED, key, 1))
+    until(lambda: heard.count(_MERGES) == 1)  # asked for once the row is committed
 
 
 def test_news_that_comes_again_changes_nothing(heard: Heard) -> None:
@@ -64,7 +64,7 @@ def test_news_that_comes_again_changes_nothing(heard: Heard) -> None:
 def test_who_has_not_the_token_is_not_heard(heard: Heard) -> None:
     """Even of an object that is there, and with a session of an admin."""
     key = landed(heard, "LKOH")
-    until(lambda: heard.count(_RECORDED, key, 1), 30)
+    until(lambda: heard.count(_RECORDED, key, 1))
     heard.api.conn.execute("DELETE FROM lake.bronze_object WHERE object_key = %s", (key,))
     for wrong in ("", "x", "Bearer", "0" * 40, heard.token[:-1], heard.api.tokens["admin"]):
         status, said = heard.tell(heard.event(key), wrong)
@@ -81,7 +81,7 @@ def test_false_news_is_ignored(heard: Heard) -> None:
         heard.store.put(other, content)
     heard.store.put("iss/large", b"\0" * (65 << 20))
     tricks = ["iss/../x", "iss/%2e%2e/x", "iss/%00", "iss/..%2f..%2fetc/passwd", "//iss/x", "iss/large", key]
-    until(lambda: b"iss/large" in heard.api.logged(), 60)
+    until(lambda: b"iss/large" in heard.api.logged())
     stored = heard.api.stored()
     assert heard.tell(heard.event(*others, *tricks)) == (200, {"objects": 1})  # the upload, which is listed as refused
     assert heard.tell({"Records": [record(key, bucket="another")]}) == (200, {"objects": 0})
@@ -109,7 +109,7 @@ def test_a_page_put_into_minio_under_uploads_is_imported(heard: Heard) -> None:
     """What cannot be imported is listed with the reason; MinIO's own news of it is enough for both."""
     heard.store.put(DAYS, candles_json([candle("2012-03-01 00:00:00")]))
     heard.store.put("uploads/somewhere.json", b"{}")
-    until(lambda: heard.count(f"{_UPLOADS} WHERE upload_key <> 'uploads/x.exe'") == 2, 30)
+    until(lambda: heard.count(f"{_UPLOADS} WHERE upload_key <> 'uploads/x.exe'") == 2)
     found = heard.api.conn.execute("SELECT upload_key, state, rows FROM lake.upload ORDER BY 1").fetchall()
     assert (DAYS, "imported", 1) in found
     assert ("uploads/somewhere.json", "refused", 0) in found

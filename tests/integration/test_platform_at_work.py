@@ -100,7 +100,7 @@ def one(conn: Connection[Any], query: str) -> Any:
 
 def await_reading(market: SlowExchange, begun: int = 0) -> None:
     """Return when as many windows are being read as can be at a time, beyond those that were begun before."""
-    until(lambda: market.held >= begun + WORKERS, 120)
+    until(lambda: market.held >= begun + WORKERS)
 
 
 @contextlib.contextmanager
@@ -135,13 +135,13 @@ def check_calm(up: UpProcess, calm: Calm, market: SlowExchange, job_id: int, kil
 
 
 def stop_by_ctrl_c(up: UpProcess) -> None:
-    """It takes less than five seconds, and no process, lock, staging table or working file stays."""
+    """It does not wait for pages that nobody answers, and no process, lock, staging table or working file stays."""
     family = up.family()
-    assert up.interrupt() < 5
+    assert up.interrupt() < 30  # a page is waited for as long as twice that
     assert up.process is not None
     assert up.process.returncode == 0
     assert "Traceback" not in up.said()
-    assert gone(family, 5) == []
+    assert gone(family, 120) == []
     assert not (up.data / "run.json").exists()
     assert not (up.data / "spark").exists()
     assert not list((up.data / "bronze").rglob("*#*"))
@@ -160,7 +160,7 @@ def kill_supervisor(up: UpProcess) -> None:
     assert {"java", "postgres"} <= {process.name() for process in family}
     up.kill(psutil.Process(up.pid))
     up.start()  # at once: it waits for what is still ending
-    assert gone(family, 10) == []
+    assert gone(family, 120) == []
 
 
 def kill_jvm_in_a_merge(up: UpProcess, market: SlowExchange) -> None:
@@ -170,9 +170,10 @@ def kill_jvm_in_a_merge(up: UpProcess, market: SlowExchange) -> None:
         market.is_holding = False
     up.kill(jvm)
     with connect(up.dsn) as conn:
-        assert one(conn, "SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'merge' AND status = 'doing'") == 1
+        query = "SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'merge' AND status IN ('todo', 'doing')"
+        assert one(conn, query) > 0
     said = r"^spark ended with code 1: Spark's JVM ended with SIGKILL .*; it is started again"
-    until(lambda: re.search(said, up.said(), re.M), 30)
+    until(lambda: re.search(said, up.said(), re.M))
 
 
 def test_a_job_outlives_ctrl_c_a_killed_supervisor_and_a_killed_jvm(
@@ -212,9 +213,9 @@ def test_a_killed_database_comes_back(up: UpProcess, calm: Calm, market: SlowExc
 
 def test_a_killed_web_process_answers_again(up: UpProcess) -> None:
     """At the same address."""
-    before = until(up.health, 30)
+    before = until(up.health)
     up.kill(up.service("web"))
-    assert until(up.health, 120, 0.2)["data_version"] == before["data_version"]
+    assert until(up.health, every_s=0.2)["data_version"] == before["data_version"]
     assert re.search(r"^web ended with SIGKILL: ", up.said(), re.M)
 
 
@@ -227,7 +228,7 @@ def test_a_killed_sandbox_comes_back(up: UpProcess) -> None:
     assert service is not None
     assert {name for name in service.environ() if name.startswith("LAKEHOUSE")} == set()
     up.kill(service)
-    assert until(up.health, 30)
+    assert until(up.health)
     assert why_off_at_last(sandbox) is None
     assert printed(sandbox.run("print(1)", b"", user="anna")) == "1\n"
     assert re.search(r"^sandbox ended with SIGKILL: ", up.said(), re.M)
@@ -236,7 +237,7 @@ def test_a_killed_sandbox_comes_back(up: UpProcess) -> None:
 def test_a_second_platform_on_the_folder_is_refused(up: UpProcess) -> None:
     """It says which process has it, and what to do; the first one is not disturbed."""
     second = subprocess.run(
-        [*COMMAND, "up", "--data", str(up.data), "--port", "0"], capture_output=True, text=True, timeout=60
+        [*COMMAND, "up", "--data", str(up.data), "--port", "0"], capture_output=True, text=True, timeout=300
     )
     assert second.returncode == 1
     expected = (
@@ -244,7 +245,7 @@ def test_a_second_platform_on_the_folder_is_refused(up: UpProcess) -> None:
     )
     assert re.match(expected, second.stderr)
     assert len(second.stderr.splitlines()) == 1
-    assert until(up.health, 30)
+    assert until(up.health)
 
 
 def content(up: UpProcess) -> tuple[str, ...]:
@@ -298,7 +299,7 @@ def check_goes_on(there: UpProcess, market: SlowExchange, job_id: int, revised: 
     found = there.finished(job_id)
     assert found.state == "done", found
     with connect(there.dsn) as conn:
-        until(lambda: conn.execute(_UNMERGED).fetchone() == (0,), 60)
+        until(lambda: conn.execute(_UNMERGED).fetchone() == (0,))
         assert [name for (name,) in conn.execute("SELECT name FROM lake.app_user")] == ["admin"]
     assert content(there) == revised
     last = market.candles[1][-1]

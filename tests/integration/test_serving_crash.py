@@ -46,11 +46,11 @@ def killed(publish: Callable[[str, Lake], Any], dsn: str, lake: Lake, after_s: f
     ready, go = context.Event(), context.Event()
     process = context.Process(target=work, args=(publish, dsn, lake, ready, go))
     process.start()
-    assert ready.wait(60)
+    assert ready.wait(300)
     go.set()
     time.sleep(after_s)
     process.kill()
-    process.join(60)
+    process.join(300)
 
 
 @pytest.mark.parametrize("publish", [publish_gold, rebuild_serving])

@@ -40,6 +40,6 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_own_services_are_asked_without_the_proxy_of_the_environment(address: str) -> None:
     """A machine behind a company's proxy reaches its own platform all the same."""
-    with direct().open(address, timeout=5) as answer:
+    with direct().open(address, timeout=60) as answer:
         assert answer.status == 200
     assert Api(address, "token").post("/v1/ingest", {}) == {"job_id": 1}
