@@ -278,13 +278,6 @@ def count(conn: Connection[Any], query: str) -> int:
     return int(row[0]) if row else 0
 
 
-def being_read(conn: Connection[Any]) -> int:
-    """Return how many windows of candles have pages and no object yet."""
-    landed = count(conn, "SELECT count(*) FROM lake.bronze_object WHERE family = 'candles'")
-    begun = "SELECT count(*) FROM lake.job_window WHERE family = 'candles' AND state = 'running' AND pages > 0"
-    return count(conn, begun) - landed
-
-
 def runs_on(conn: Connection[Any], table: str) -> int:
     """Return how often the lock of a Delta table was taken."""
     return count(conn, f"SELECT coalesce(max(generation), 0) FROM lake.table_lock WHERE table_name = '{table}'")  # noqa: S608

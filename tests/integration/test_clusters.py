@@ -21,7 +21,7 @@ from lakehouse.serving.lake_sql.run import run_sql
 from lakehouse.silver.lake import Lake
 from lakehouse.storage.minio import MinioServer
 from tests.java import short_lived_java
-from tests.killing import Calm, SlowExchange, being_read, hashes, holding, runs_on, shown, until, waits_to_commit
+from tests.killing import Calm, SlowExchange, hashes, holding, runs_on, shown, until, waits_to_commit
 from tests.stores import make_bucket, options
 from tests.up_process import UpProcess
 
@@ -53,13 +53,13 @@ def ended(minio: MinioServer, market: SlowExchange, tmp_path_factory: pytest.Tem
         up = UpProcess(Path(folder) / "data", market.url, environment=settings(minio, lake, spark, dask))
         up.start()
         try:
-            market.pause_s = 0.6
+            market.held, market.is_holding = 0, True
             job_id = up.ingest()
-            kill_while_reading(up, market, dask)
+            kill_while_reading(market, dask)
             kill_while_merging(up, spark)
             yield Ended(up, lake, up.finished(job_id, within_s=900))
         finally:
-            market.pause_s = 0
+            market.is_holding = False
             up.end()
 
 
@@ -73,12 +73,11 @@ def settings(minio: MinioServer, lake: Lake, spark: Cluster, dask: Cluster) -> d
     }
 
 
-def kill_while_reading(up: UpProcess, market: SlowExchange, dask: Cluster) -> None:
+def kill_while_reading(market: SlowExchange, dask: Cluster) -> None:
     """More windows are being read than one worker has threads."""
-    with connect(up.dsn) as conn:
-        until(lambda: being_read(conn) > THREADS)
-        dask.workers[0].kill()
-    market.pause_s = 0
+    until(lambda: market.held > THREADS)
+    dask.workers[0].kill()
+    market.is_holding = False
 
 
 def kill_while_merging(up: UpProcess, spark: Cluster) -> None:

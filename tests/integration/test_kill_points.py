@@ -26,7 +26,6 @@ from tests.killing import (
     Calm,
     Chain,
     SlowExchange,
-    being_read,
     child,
     count,
     hashes,
@@ -160,7 +159,7 @@ def test_a_killed_dask_worker(market: SlowExchange, dsn: str, tmp_path: Path) ->
     chain = Chain.over(market, dsn, tmp_path)
     job_id = chain.plan()
     market.asked.clear()
-    market.pause_s = 2  # so long both are seen to be at it
+    market.held, market.is_holding = 0, True
     try:
         with (
             LocalCluster(n_workers=2, threads_per_worker=THREADS, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]
@@ -169,9 +168,9 @@ def test_a_killed_dask_worker(market: SlowExchange, dsn: str, tmp_path: Path) ->
         ):
             pids = client.run(os.getpid)
             with child(Chain.fetch_on, chain, cluster.scheduler_address, job_id) as pid:
-                until(lambda: being_read(conn) > THREADS)  # so both workers are at it
+                until(lambda: market.held > THREADS)  # so both workers are at it
                 os.kill(next(iter(pids.values())), signal.SIGKILL)
-                market.pause_s = 0.1
+                market.is_holding = False
                 until(lambda: not is_alive(pid))
             assert count(conn, "SELECT count(*) FROM lake.job_window WHERE state <> 'landed'") == 0
             readings = market.readings(conn, job_id)
@@ -179,7 +178,7 @@ def test_a_killed_dask_worker(market: SlowExchange, dsn: str, tmp_path: Path) ->
             held = list(chain.context.store().list("iss/candles/"))
             assert len(held) == len(readings)
     finally:
-        market.pause_s = 0
+        market.is_holding = False
 
 
 # -- in Spark ---------------------------------------------------------------------------------------------------------
