@@ -16,7 +16,7 @@ from lakehouse.market.errors import LakehouseError
 from lakehouse.ports import LOOPBACK, direct, free_port
 from lakehouse.processes import ServerProcess
 
-_REGISTERED_WITHIN_S = 60
+_REGISTERED_WITHIN_S = 600
 _OF_JAVA = ("JDK_JAVA_OPTIONS",)  # for the JVMs of the cluster, executors among them
 
 

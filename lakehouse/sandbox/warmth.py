@@ -17,7 +17,7 @@ from lakehouse.sandbox import wire
 from lakehouse.sandbox.limits import Limits
 
 COMMAND = (sys.executable, "-I", "-X", "utf8", "-m", "lakehouse.sandbox.forkserver")
-_READY_S = 60.0
+_READY_S = 300.0
 # All that it sees of the environment. One thread each: a fork takes one thread along, and every core has its own run
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",

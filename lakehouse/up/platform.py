@@ -31,8 +31,8 @@ from lakehouse.up.plan import Plan
 from lakehouse.up.service import Service, ServiceFailed
 from lakehouse.up.supervisor import Supervisor
 
-_READY_S = 120.0
-_FORMER_ENDS_S = 5.0
+_READY_S = 600.0
+_FORMER_ENDS_S = 20.0
 _DATABASE_S = 10.0
 
 
@@ -124,7 +124,7 @@ class _Database:
         place, port = folder.database_folder(self._plan.settings.data_dir), free_port()
         arguments = ["lakehouse.database.runner", "--data", str(place), "--port", str(port)]
         # A killed supervisor's server may still be stopping
-        arguments += ["--patience", "10"]
+        arguments += ["--patience", "60"]
         supervisor.start(_service(self._plan, "postgres", arguments, says_ready=True))
         self.dsn = server_dsn(place, port)
 
