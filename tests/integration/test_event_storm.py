@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +18,8 @@ from lakehouse.bronze.objects import decode_object
 from lakehouse.database.connection import connect
 from lakehouse.database.runner import EmbeddedPostgres
 from lakehouse.iss.client import Patience
-from lakehouse.jobs.consumer import forget_dead_workers
+from lakehouse.jobs.consumer import consume, forget_dead_workers
+from lakehouse.jobs.merging import Lakeside, merge, publish
 from lakehouse.jobs.recovery import recover
 from lakehouse.market.candle import CANDLES
 from lakehouse.silver.content_hash import content_hash
@@ -31,7 +29,8 @@ from lakehouse.storage.store import open_store
 from tests.bronze_objects import FETCHED_AT, candle, candles_object
 from tests.functions_api import functions_process
 from tests.heard import Heard, hearing
-from tests.killing import Chain, SlowExchange, kill_session, until
+from tests.killing import Chain, SlowExchange, child, kill_session, until
+from tests.warm_jvm import Gateway
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -92,26 +91,10 @@ def deliver(heard: Heard, event: dict[str, Any]) -> None:
     until(is_taken, every_s=0.1)
 
 
-@contextmanager
-def spark_worker(heard: Heard, data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the worker that merges and publishes, in a session of its own; none of it is left afterwards."""
-    more = {"LAKEHOUSE_DATABASE_URL": heard.api.dsn, "LAKEHOUSE_DATA_DIR": str(data)}
-    more |= {"LAKEHOUSE_SPARK_MASTER": "local[2]"}
-    data.mkdir(exist_ok=True)
-    with (data / "log").open("ab") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "lakehouse.jobs.worker"],
-            env={**os.environ, **heard.settings, **more},
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield worker
-    finally:
-        kill_session(worker.pid)
-        worker.wait()
+def merge_and_publish(gateway: Gateway, dsn: str, store_url: str, options: dict[str, str], lake: Lake) -> None:
+    """Be the worker that merges and publishes, on a JVM that is warm: a new one would take a minute to be so."""
+    place = Lakeside(gateway.session(), dsn, store_url, lake, options)
+    consume(dsn, "spark", {"merge": lambda _: merge(place), "publish": lambda _: publish(place)})
 
 
 def within_a_merge(heard: Heard) -> bool:
@@ -135,19 +118,21 @@ def test_a_thousand_objects_arrive_whatever_happens_to_their_news(
     """
     bodies = objects()
     assert len(bodies) == SERIES * DAYS + REVISED == 1_000
+    at_once, stormy = Lake(str(tmp_path / "at once")), Lake(str(tmp_path / "stormy"))
     with hearing(postgres, tmp_path, sends=False) as heard, ExitStack() as stack:
         put_all(heard, bodies)
-        worker = stack.enter_context(spark_worker(heard, tmp_path / "data"))
+        work = (Gateway.of(spark), heard.api.dsn, heard.store.url, dict(heard.store.options), stormy)
+        worker = stack.enter_context(child(merge_and_publish, *work))
         news = messages(heard, list(bodies))
         with ThreadPoolExecutor(4) as pool:
             first = [pool.submit(deliver, heard, event) for event in news[: len(news) // 2]]
             until(lambda: within_a_merge(heard))
-            kill_session(worker.pid)
+            kill_session(worker)
             rest = [pool.submit(deliver, heard, event) for event in news[len(news) // 2 :]]
             heard.kill_functions()
             stack.enter_context(functions_process(heard.api.dsn, tmp_path, heard.api.port, heard.settings))
             forget_dead_workers(heard.api.dsn, "spark")
-            stack.enter_context(spark_worker(heard, tmp_path / "data"))
+            stack.enter_context(child(merge_and_publish, *work))
             for delivery in (*first, *rest):
                 delivery.result(900)
         unfinished = "SELECT count(*) FROM lake.step_run WHERE step = 'silver' AND finished_at IS NULL"
@@ -156,7 +141,6 @@ def test_a_thousand_objects_arrive_whatever_happens_to_their_news(
         assert heard.count(unfinished) == 1  # the one that was killed
         assert heard.count("SELECT count(*) FROM lake.step_run WHERE step = 'silver'") < MOST_MERGES
         assert heard.count("SELECT count(*) FROM gold.fact_candle") == SERIES * DAYS
-    at_once, stormy = Lake(str(tmp_path / "at once")), Lake(str(tmp_path / "data"))
     store = open_store(str(tmp_path / "store"))
     with connect(dsn) as conn:
         for key, body in bodies.items():
