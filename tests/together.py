@@ -19,6 +19,7 @@ SHARING = (
     ),
     # `calm`: a whole chain, by a Spark that may not have done anything yet
     (
+        "tests/integration/test_care_chain.py",
         "tests/integration/test_clusters.py",
         "tests/integration/test_kill_disk.py",
         "tests/integration/test_platform_at_work.py",
