@@ -55,6 +55,7 @@ def tick() -> None:
         # Elsewhere the platform's own worker does it, which knows when the database was away
         if context.wakes() is not None:
             claiming.put_back_dead(conn, "io")
+            claiming.give_up_unwritten(conn, "io")
         if (now := clock_time(conn)) is not None:
             schedules.run_due(conn, now)
     context.wake()

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from lakehouse.storage.minio import MinioServer, minio_program
 from lakehouse.storage.store import Store, open_store
 from tests.components import RECORDED, require
 from tests.together import Together
+from tests.up_process import MADE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -77,6 +78,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     """Share files out between processes (`make test`)."""
     return Together(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show, with a test that failed, how the platforms that it started ended."""
+    report = yield
+    if report.failed:
+        for platform in MADE:
+            report.sections.append((f"terminal of {platform.data}", platform.said()[-10_000:]))
+    if call.when == "teardown":
+        MADE.clear()
+    return report
 
 
 @pytest.fixture(autouse=True)

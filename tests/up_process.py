@@ -29,6 +29,8 @@ _MODULES = {
     "web": "gradio_app.server",
     "sandbox": "lakehouse.sandbox.runner",
 }
+# By this process: a test that fails shows what stood on the terminals of the platforms it made
+MADE: list[UpProcess] = []
 _UNSCHEDULED = "UPDATE lake.schedule SET is_on = false"
 _WAITING = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
 
@@ -48,6 +50,7 @@ class UpProcess:
         self._environment = {"LAKEHOUSE_ISS_URL": iss_url, "LAKEHOUSE_REQUESTS_PER_S": "0", **(environment or {})}
         self.terminal = data.with_name(f"{data.name}.terminal")
         self.process: subprocess.Popen[bytes] | None = None
+        MADE.append(self)
 
     def begin(self, *options: str) -> subprocess.Popen[bytes]:
         """Start it, without waiting."""

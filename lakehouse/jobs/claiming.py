@@ -114,6 +114,26 @@ def put_back_dead(conn: Connection[Any], queue: str, dead_after_s: float = _DEAD
     return len(stalled)
 
 
+def give_up_unwritten(conn: Connection[Any], queue: str) -> int:
+    """
+    Write down, of messages of *queue*, that they were given up where nobody could, as on a full disk; return how many.
+
+    Else the jobs that wait for them would wait for ever, and no retry would find them.
+    """
+    with conn.transaction():
+        unwritten = conn.execute(_UNWRITTEN, (queue,)).fetchall()
+        for message_id, task, arguments, attempts in unwritten:
+            log.warning("jobs.given_up_unwritten", task=task, id=message_id)
+            reason = f"{task} failed {attempts} times, and why could not be written down: see the log"
+            give_up(conn, message_id, task, reason, arguments)
+    return len(unwritten)
+
+
+_UNWRITTEN: LiteralString = """
+    SELECT id, task_name, args, attempts FROM procrastinate_jobs j
+    WHERE queue_name = %s AND status = 'failed' AND NOT EXISTS (
+        SELECT FROM lake.dead_letter d WHERE d.message_id = j.id)
+    ORDER BY id FOR UPDATE SKIP LOCKED"""
 _DEAD: LiteralString = """
     status = 'doing' AND NOT EXISTS (SELECT FROM procrastinate_workers w
         WHERE w.id = j.worker_id AND w.last_heartbeat >= now() - make_interval(secs => %(dead_after_s)s))"""

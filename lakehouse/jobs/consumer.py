@@ -6,19 +6,19 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
 
 import structlog
 from procrastinate import App, RetryStrategy
 from procrastinate.job_context import JobContext
+from psycopg import Connection
 
 from lakehouse.database.connection import connect
 from lakehouse.database.outage import DatabaseAway, close_shared, connect_patiently, is_outage, shared
 from lakehouse.jobs.attempts import ATTEMPTS, give_up, through_outages
 from lakehouse.jobs.attempts import Step as Step
-from lakehouse.jobs.claiming import put_back_dead
+from lakehouse.jobs.claiming import give_up_unwritten, put_back_dead
 from lakehouse.jobs.connector import PATIENCE_S, SteadyConnector
 from lakehouse.jobs.queue import QUEUE
 from lakehouse.jobs.running import running
@@ -90,14 +90,18 @@ async def _work(
 
 async def _rescue(dsn: str, connector: SteadyConnector, queue: str, alive: Path | None) -> None:
     """Put the messages of dead workers back into the queue, which Procrastinate leaves to us, and tell that we live."""
-    put_back = partial(put_back_dead, queue=queue, dead_after_s=_DEAD_AFTER_S)
+
+    def mend(conn: Connection[Any]) -> None:
+        put_back_dead(conn, queue, _DEAD_AFTER_S)
+        give_up_unwritten(conn, queue)
+
     while True:
         await connector.execute_query_async(_HEARD, queue=queue)
         _tell_that_we_live(alive)
         # While the database was away nobody could say that he lives: so one that is away now is not waited for, either
         if time.monotonic() - connector.back_at >= _DEAD_AFTER_S:
             with contextlib.suppress(DatabaseAway):
-                await asyncio.to_thread(shared(dsn, "lakehouse_app").run, put_back, 0)
+                await asyncio.to_thread(shared(dsn, "lakehouse_app").run, mend, 0)
         await asyncio.sleep(_HEARTBEAT_S)
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lakehouse.storage.space import free_bytes, human_size
+from lakehouse.storage.space import NEARLY_FULL, free_bytes, human_size
 from lakehouse.up.service import Service, ServiceFailed
 
 _POLL_S = 0.1
@@ -20,7 +20,9 @@ _LONGEST_WAIT_S = 30.0
 _CALM_S = 300.0
 GIVEN_UP_DEATHS = 5
 GIVEN_UP_WITHIN_S = 120.0
-_NEARLY_FULL = 64 << 20
+_DISK_LOOKED_AT_S = 1.0
+# Told once each: nearly full, and less than a segment of PostgreSQL's log, without which it serves nobody
+_LOW = (NEARLY_FULL, 16 << 20)
 _ROTATED_S = 60.0
 
 
@@ -58,6 +60,7 @@ class Supervisor:
         self._deaths: dict[str, list[float]] = {}
         self._restart_at: dict[str, float] = {}
         self._failure: ServiceFailed | None = None
+        self._low: list[int] = []
         self._ends = threading.Event()
         self._spawning = threading.Lock()
         self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
@@ -95,12 +98,15 @@ class Supervisor:
             self._watcher.join(_STOP_S)
 
     def _watch(self) -> None:
-        rotated = time.monotonic()
+        rotated = looked = time.monotonic()
         while not self._ends.wait(_POLL_S) and not self._failure:
             if time.monotonic() - rotated > _ROTATED_S:
                 rotated = time.monotonic()
                 for service in self.services:
                     service.rotate_log()
+            if time.monotonic() - looked > _DISK_LOOKED_AT_S:
+                looked = time.monotonic()
+                self._look_at_disk()
             for service in self.services:
                 if service.has_ended():
                     self._note_death(service)
@@ -145,9 +151,23 @@ class Supervisor:
             service.await_ready()
             self._log(f"{service.name} runs again")
 
+    def _look_at_disk(self) -> None:
+        """Tell it when the disk gets full: a service may live on without being able to do anything, and say nothing."""
+        with contextlib.suppress(OSError):
+            free = free_bytes(self._data)
+            low = [level for level in _LOW if free < level or (level in self._low and free < 2 * level)]
+            if set(low) - set(self._low):
+                self._tell(self._only(free))
+            elif self._low and not low:
+                self._tell(f"{self._data} has room again: {human_size(free)} free")
+            self._low = low
+
     def _room(self) -> str:
         free = free_bytes(self._data)
-        return f"; {self._data} has only {human_size(free)} free: make room there" if free < _NEARLY_FULL else ""
+        return f"; {self._only(free)}" if free < NEARLY_FULL else ""
+
+    def _only(self, free: int) -> str:
+        return f"{self._data} has only {human_size(free)} free: make room there"
 
     def _tell(self, line: str) -> None:
         self._log(line)

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from lakehouse.database.connection import connect
 from lakehouse.jobs import queue, redriving, retrying, schedules
 from lakehouse.jobs.attempts import ATTEMPTS
-from lakehouse.jobs.claiming import waiting, work_off
+from lakehouse.jobs.claiming import give_up_unwritten, waiting, work_off
 from lakehouse.jobs.queue import IngestRequest
 
 pytestmark = pytest.mark.postgres
@@ -141,6 +141,22 @@ def test_a_scheduled_step_that_was_given_up_says_so_and_runs_again(dsn: str, con
     redriving.redrive(conn)
     assert schedules.is_open(conn, arguments)
     assert messages(conn) == [("ingest", "todo", 0), ("reconcile", "todo", 0)]
+
+
+def test_what_nobody_could_write_down_when_it_was_given_up_goes_on(dsn: str, conn: Connection[Any]) -> None:
+    """On a full disk a message may fail for good and leave its job running: any worker fails the job later, once."""
+    job_id = queue.submit_ingest(conn, REQUEST, "anna")
+    conn.execute("UPDATE lake.job SET state = 'running', started_at = now()")
+    conn.execute("UPDATE procrastinate_jobs SET status = 'failed', attempts = 4")
+    assert (give_up_unwritten(conn, "spark"), give_up_unwritten(conn, "io"), give_up_unwritten(conn, "io")) == (0, 1, 0)
+    job = queue.job(conn, job_id)
+    assert job is not None
+    assert (job.state, job.error) == (
+        "failed",
+        "ingest failed 4 times, and why could not be written down: see the log",
+    )
+    assert redriving.redrive(conn).jobs == [job_id]
+    assert messages(conn) == [("ingest", "todo", 0)]
 
 
 def test_a_letter_from_before_has_no_reason(conn: Connection[Any]) -> None:
