@@ -42,6 +42,8 @@ log = structlog.get_logger()
 
 ROWS_A_BATCH = 1_500_000
 OBJECTS_A_BATCH = 5_000
+# Up to so many rows, compiling a query takes longer than interpreting it
+SMALL = 20_000
 # Small tables cost planning, not work: one plans while another works
 TABLES_AT_A_TIME = 2
 
@@ -153,7 +155,8 @@ def _each_table(
     def run(table: Table) -> TableReport:
         table_report = TableReport()
         with connect(place.dsn) as conn:
-            do(replace(place, spark=_session(place.spark, table)), conn, table, table_report)
+            is_small = _is_reference(table) or pending.is_small(conn, table, SMALL)
+            do(replace(place, spark=_session(place.spark, is_small=is_small)), conn, table, table_report)
         return table_report
 
     with ThreadPoolExecutor(TABLES_AT_A_TIME) as pool:
@@ -161,11 +164,15 @@ def _each_table(
         report.tables = {table.name: made for table, made in found if made.objects or made.versions}
 
 
-def _session(spark: SparkSession, table: Table) -> SparkSession:
-    """Return a session for one table: views of its own, and for reference tables nothing compiled or spread."""
+def _is_reference(table: Table) -> bool:
+    """Some hundred rows, though each day's reading of them is another object."""
+    return not any(family.proves == "span" for family in families_of(table))
+
+
+def _session(spark: SparkSession, *, is_small: bool) -> SparkSession:
+    """Return a session for one table: views of its own, and for a small table nothing compiled or spread."""
     session = spark.newSession()
-    if not any(family.proves == "span" for family in families_of(table)):
-        # Some hundred rows: compiling a query takes longer than interpreting it
+    if is_small:
         session.conf.set("spark.sql.shuffle.partitions", "1")
         session.conf.set("spark.sql.codegen.wholeStage", "false")
         session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")

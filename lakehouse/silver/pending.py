@@ -26,6 +26,8 @@ _OVERLAPPING: LiteralString = """
             AS n(engine, market, board, secid, timeframe, from_at, till_at)
         WHERE {})"""
 
+# More are not counted
+_FEW = 1_000
 _SERIES = ("engine", "market", "board", "secid", "timeframe")
 
 
@@ -50,6 +52,15 @@ def still_unmerged(conn: psycopg.Connection, objects: Sequence[LedgerObject]) ->
     )
     left = {key for (key,) in rows}
     return [object_ for object_ in objects if object_.object_key in left]
+
+
+def is_small(conn: psycopg.Connection, table: Table, rows: int) -> bool:
+    """Return whether all that was ever read for *table* are at most *rows* rows; few objects are looked at."""
+    query = """
+        SELECT count(*) < %(most)s AND coalesce(sum(rows), 0) <= %(rows)s
+        FROM (SELECT rows FROM lake.bronze_object WHERE family = ANY(%(families)s) LIMIT %(most)s) o"""
+    row = conn.execute(query, {"families": _families(table), "rows": rows, "most": _FEW}).fetchone()
+    return bool(row and row[0])
 
 
 def is_all_merged(conn: psycopg.Connection, table: Table) -> bool:

@@ -17,9 +17,10 @@ from lakehouse.bronze.objects import decode_object
 from lakehouse.database.connection import connect
 from lakehouse.database.progress import read_progress
 from lakehouse.market.candle import CANDLES, HISTORY
+from lakehouse.silver import pending
 from lakehouse.silver.content_hash import content_hash
 from lakehouse.silver.lake import Lake as Tables
-from lakehouse.silver.merge import LedgerEmpty, merge_bronze, rebuild_silver
+from lakehouse.silver.merge import SMALL, LedgerEmpty, merge_bronze, rebuild_silver
 from lakehouse.silver.report import MergeReport, TableReport
 from lakehouse.storage.store import open_store
 from tests.bronze_objects import HISTORY_COLUMNS, block, bronze_object, candle, candles_object
@@ -303,3 +304,22 @@ def test_objects_landed_in_reverse_end_in_the_same_table(lake: Lake, tmp_path: P
         other.land(made)
         other.merge()
     assert (other.hash(), other.rows("candles")) == (whole, rows)
+
+
+@pytest.mark.parametrize(
+    ("objects", "rows", "is_small"), [(0, 0, True), (20, 1_000, True), (20, 1_001, False), (1_000, 1, False)]
+)
+def test_a_table_is_small_by_what_was_read_for_it(dsn: str, objects: int, rows: int, is_small: bool) -> None:
+    """Its queries are interpreted up to 20,000 rows; a thousand objects are not counted, they are not small."""
+    with connect(dsn) as conn:
+        conn.execute(
+            """
+            INSERT INTO lake.bronze_object (object_key, family, engine, market, board, secid, timeframe, span, complete,
+                fetched_at, rows, pages, end_proof)
+            SELECT 'iss/' || n, 'candles', '', '', '', n, '', '[2020-01-01,2020-01-02)', true, now(), %s, 1, ''
+            FROM generate_series(1, %s) n
+            """,
+            (rows, objects),
+        )
+        assert pending.is_small(conn, CANDLES, SMALL) == is_small
+        assert pending.is_small(conn, HISTORY, SMALL)
