@@ -29,7 +29,7 @@ from lakehouse.storage.store import open_store
 from tests.bronze_objects import FETCHED_AT, candle, candles_object
 from tests.functions_api import functions_process
 from tests.heard import Heard, hearing
-from tests.killing import Chain, SlowExchange, child, kill_session, until
+from tests.killing import Chain, SlowExchange, child, holding, kill_session, until, waits_to_commit
 from tests.warm_jvm import Gateway
 
 if TYPE_CHECKING:
@@ -127,7 +127,9 @@ def test_a_thousand_objects_arrive_whatever_happens_to_their_news(
         with ThreadPoolExecutor(4) as pool:
             first = [pool.submit(deliver, heard, event) for event in news[: len(news) // 2]]
             until(lambda: within_a_merge(heard))
-            kill_session(worker)
+            with holding(heard.api.dsn, "lake.table_lock", "ACCESS EXCLUSIVE") as conn:
+                until(lambda: waits_to_commit(conn, "silver.candles"))
+                kill_session(worker)
             rest = [pool.submit(deliver, heard, event) for event in news[len(news) // 2 :]]
             heard.kill_functions()
             stack.enter_context(functions_process(heard.api.dsn, tmp_path, heard.api.port, heard.settings))
