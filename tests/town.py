@@ -65,7 +65,7 @@ class Town:
         """Speak to the simulator's own end points."""
         url = self.platform.iss_url.removesuffix("/iss") + f"/_simulator/{path}"
         body = json.dumps(document).encode() if document is not None else None
-        with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=300) as answer:
             return json.load(answer)
 
     def pages(self) -> int:

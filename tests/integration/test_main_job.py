@@ -106,7 +106,7 @@ def test_postgres_equals_gold_to_the_value(first: dict[str, Any], data: Path) ->
 def test_data_of_another_source_is_refused(first: dict[str, Any], data: Path) -> None:
     """A data folder of one seed does not take data of another."""
     command = [sys.executable, "-c", "from lakehouse.cli import main; main()", "demo", "--once", "--data", str(data)]
-    done = subprocess.run([*command, "--seed", "7"], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([*command, "--seed", "7"], capture_output=True, text=True, timeout=900)
     assert done.returncode == 1
     assert "simulator with seed 1, and this is the simulator with seed 7: they must not mix" in done.stderr
     assert "Traceback" not in done.stderr
