@@ -17,13 +17,29 @@ SHARING = (
         "tests/integration/test_sqs.py",
         "tests/integration/test_triggers.py",
     ),
-    # `calm`: a whole chain, by a Spark that may not have done anything yet
+    # `spark`: a JVM, whose first merge takes a minute of both cores; and `calm`, a whole chain by it
     (
+        "tests/property/test_merge_seeds.py",
+        "tests/property/test_merge_workers.py",
+        "tests/property/test_versions.py",
+        "tests/property/test_weather.py",
+        "tests/integration/test_added_splits.py",
         "tests/integration/test_care_chain.py",
         "tests/integration/test_clusters.py",
+        "tests/integration/test_commits_on_s3.py",
+        "tests/integration/test_day_in_steps.py",
+        "tests/integration/test_engines_delta.py",
+        "tests/integration/test_event_storm.py",
+        "tests/integration/test_gold_build.py",
+        "tests/integration/test_hidden_rows.py",
         "tests/integration/test_kill_disk.py",
-        "tests/integration/test_platform_at_work.py",
         "tests/integration/test_kill_points.py",
+        "tests/integration/test_lake_sql_s3.py",
+        "tests/integration/test_lake_sql_spark.py",
+        "tests/integration/test_platform_at_work.py",
+        "tests/integration/test_recorded_run.py",
+        "tests/integration/test_silver_merge.py",
+        "tests/integration/test_uploads.py",
     ),
 )
 _FIRST_BY_FILE = {file: files[0] for files in SHARING for file in files}
