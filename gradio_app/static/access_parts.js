@@ -21,11 +21,16 @@ export async function saying(place, act) {
   return isDone;
 }
 
-/** Send a form by `act`, which gets its fields; its button rests meanwhile, and it is empty afterwards. */
+/**
+ * Send a form by `act`, which gets its fields; its button rests meanwhile and before, and it is empty afterwards.
+ *
+ * The button rests in the page as it comes: the browser itself would put the fields into the address.
+ */
 export function onSubmit(form, place, act) {
+  const buttons = form.querySelectorAll("button");
+  for (const button of buttons) button.disabled = false;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const buttons = form.querySelectorAll("button");
     for (const button of buttons) button.disabled = true;
     if (await saying(place, () => act(Object.fromEntries(new FormData(form))))) form.reset();
     for (const button of buttons) button.disabled = false;

@@ -1,6 +1,6 @@
 // Reading the platform's functions: same origin, same session cookie.
 
-const LEAVING_MS = 10000;
+const LEAVING_MS = 60000;
 
 let isLeaving = false; // several answers may say that the session is over: to leave again would break off the leaving
 

@@ -1,6 +1,6 @@
 // The SQL editor: CodeMirror, as Gradio's Code component brings it, and the place of an error in it.
 
-const FOUND_MS = 20000;
+const FOUND_MS = 60000;
 const ERROR = "lh-sql-error"; // a highlight's name, see sql.css
 
 /** Gradio's code editor `selector`, moved into `slot` once it is drawn: the page may be there before it. */

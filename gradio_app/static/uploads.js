@@ -18,6 +18,7 @@ export function mountUploads(element) {
     event.preventDefault();
     upload(form, page);
   });
+  form.querySelector("button").disabled = false; // now it is the page that sends it
   page.rows.addEventListener("click", (event) => {
     const key = event.target.closest("button[data-key]")?.dataset.key;
     if (key && confirm(ASK)) accept(key, page);

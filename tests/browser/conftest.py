@@ -8,22 +8,20 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import (
+    APIRequestContext,
     Browser,
     BrowserContext,
-    ConsoleMessage,
     Page,
-    Request,
-    WebError,
     expect,
     sync_playwright,
 )
 from psycopg.conninfo import make_conninfo
 
-from functions.requests import SESSION
 from lakehouse.access.users import create_user
 from lakehouse.database.connection import connect
 from lakehouse.database.migrate import migrate
 from lakehouse.database.runner import EmbeddedPostgres
+from tests.browser.contexts import PATIENCE_MS, begin_session, forget, new_context, watched
 from tests.browser.running import Platform, publish_made_market, web_process
 from tests.sandboxes import started_runner
 
@@ -36,10 +34,10 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--process-per-site",  # a tab is no new process, which would read the pages' programs anew
 ]
 
-# As all other waiting of Playwright: 5 s are little where others are at work
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +68,7 @@ def browser(chromium_path: Path) -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def shared_context(browser: Browser, platform: Platform) -> Iterator[BrowserContext]:
     """One for all tests: it keeps the pages' programs, and reading them is half of what a page costs."""
-    context = browser.new_context(viewport={"width": 1440, "height": 860}, base_url=platform.url, locale="en-GB")
+    context = new_context(browser, platform)
     context.new_page()  # stays: others are tabs of its window, and a window takes half a second to make
     yield context
     context.close()
@@ -78,46 +76,14 @@ def shared_context(browser: Browser, platform: Platform) -> Iterator[BrowserCont
 
 @pytest.fixture
 def context(shared_context: BrowserContext, platform: Platform) -> Iterator[BrowserContext]:
-    """
-    A browser nobody has logged in with, in which nothing is kept but files, with an empty page.
-
-    It fails the test when a page asks another server for anything, or for what its own policy forbids.
-    """
+    """A browser nobody has logged in with, in which nothing is kept but files, with an empty page."""
     context = shared_context
-    foreign: list[str] = []
-    errors: list[str] = []
-
-    def on_request(request: Request) -> None:
-        if not is_ours(request.url, platform):
-            foreign.append(request.url)
-
-    def on_error(error: WebError) -> None:
-        errors.append(str(error.error))
-
-    def on_console(said: ConsoleMessage) -> None:
-        if "Content Security Policy" in said.text:
-            errors.append(said.text)
-
     context.clear_cookies()
-    page = context.new_page()
-    forgetting = {"origin": platform.url, "storageTypes": "local_storage,indexeddb,cache_storage,service_workers"}
-    context.new_cdp_session(page).send("Storage.clearDataForOrigin", forgetting)
-    context.on("request", on_request)
-    context.on("weberror", on_error)
-    context.on("console", on_console)
-    yield context
-    for page in context.pages[1:]:
-        page.close()
-    context.remove_listener("request", on_request)
-    context.remove_listener("weberror", on_error)
-    context.remove_listener("console", on_console)
-    assert foreign == []
-    assert errors == []
-
-
-def is_ours(url: str, platform: Platform) -> bool:
-    """Whether a request goes to the platform, or nowhere (blob, data)."""
-    return url.startswith((f"{platform.url}/", "blob:", "data:"))
+    forget(context.new_page(), platform)
+    with watched(context, platform):
+        yield context
+        for page in context.pages[1:]:
+            page.close()
 
 
 @pytest.fixture
@@ -131,12 +97,43 @@ def log_in(page: Page, platform: Platform) -> Callable[..., Page]:
     """Return a function that opens a page in a session of the user of a role; test_login.py has the login page."""
 
     def enter(role: str = "viewer", path: str = "/") -> Page:
-        token = platform.begin_session(role)
-        page.context.add_cookies(
-            [{"name": SESSION, "value": token, "url": platform.url, "httpOnly": True, "sameSite": "Lax"}]
-        )
+        begin_session(page.context, platform, platform.users[role])
         page.goto(path)
         page.wait_for_selector(".lh-role:not(:empty)")
         return page
 
     return enter
+
+
+@pytest.fixture
+def asking_as(context: BrowserContext, platform: Platform) -> Callable[[str], APIRequestContext]:
+    """Return a function that gives what asks in a session of the user of a role, as a script would, without a page."""
+
+    def begin(role: str) -> APIRequestContext:
+        begin_session(context, platform, platform.users[role])
+        return context.request
+
+    return begin
+
+
+@pytest.fixture(scope="module")
+def keeping(browser: Browser, platform: Platform) -> Iterator[Callable[[str, str], Page]]:
+    """
+    Return a function that opens a page for a role and keeps it for all tests of the file: one load costs 1.5 s of CPU.
+
+    Its browser is its own: another user may log in with the other one meanwhile.
+    """
+    contexts: list[BrowserContext] = []
+
+    def keep(role: str, path: str) -> Page:
+        context = new_context(browser, platform)
+        contexts.append(context)
+        begin_session(context, platform, platform.users[role])
+        page = context.new_page()
+        page.goto(path)
+        page.wait_for_selector(".lh-role:not(:empty)")
+        return page
+
+    yield keep
+    for context in contexts:
+        context.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Page, Route
 
+from tests.browser.contexts import watched
 from tests.browser.made_market import SPLIT_DATE
 from tests.browser.running import Platform
 
@@ -23,9 +24,28 @@ SCREENSHOTS = Path(__file__).parent / "screenshots"
 DRAWN = "window.lakehouseChart?.state === 'drawn'"
 
 
-def test_minute_candles_drawn_are_the_rows_of_the_functions(log_in: Callable[..., Page]) -> None:
-    """Pick an instrument, switch to Minute: every candle, volume, SMA and RSI drawn is a row of the API."""
-    page = log_in(path="/?secid=YDEX")
+@pytest.fixture(scope="module")
+def kept(keeping: Callable[[str, str], Page]) -> Page:
+    return keeping("viewer", "/?secid=SBER&timeframe=1d")
+
+
+@pytest.fixture
+def chart(kept: Page, platform: Platform) -> Iterator[Page]:
+    """The page with SBER's days, as one has it who has logged in."""
+    wait_for(kept, "SBER", "1d")
+    with watched(kept.context, platform):
+        yield kept
+    kept.unroute_all()
+    if kept.evaluate("lakehouseChart.request.secid") != "SBER":
+        pick(kept, "SBER")
+    kept.click("button:text-is('Adjusted')")
+    kept.click("button:text-is('Daily')")  # and its usual range
+
+
+def test_minute_candles_drawn_are_the_rows_of_the_functions(chart: Page) -> None:
+    """Pick an instrument, switch to Minute: each candle, volume, SMA and RSI drawn is a row of the API, at its time."""
+    page = chart
+    pick(page, "YDEX")
     pick(page, "SBER")
     page.click("button:text-is('Minute')")
     wait_for(page, "SBER", "1m")
@@ -39,22 +59,14 @@ def test_minute_candles_drawn_are_the_rows_of_the_functions(log_in: Callable[...
     for name, column in (("volume", "volume"), ("sma", "sma_20"), ("rsi", "rsi_14")):
         assert [point["value"] for point in drawn[name]] == [row[column] for row in rows if row[column] is not None]
 
-
-def test_times_are_moscows(log_in: Callable[..., Page]) -> None:
-    """The first minute of the day, 07:00 UTC, is drawn at 10:00."""
-    page = log_in(path="/?secid=SBER&timeframe=1m")
-    wait_for(page, "SBER", "1m")
-
-    first = api_rows(page)[0]["begin_at"]
-    drawn = page.evaluate("new Date(lakehouseChart.candles[0].time * 1000).toISOString()")
-
-    assert first.replace("T07:", "T10:")[:19] == drawn[:19]
+    # Moscow's clock: the first minute of the day, 07:00 UTC, is drawn at 10:00
+    first = page.evaluate("new Date(lakehouseChart.candles[0].time * 1000).toISOString()")
+    assert first[:19] == rows[0]["begin_at"].replace("T07:", "T10:")[:19]
 
 
-def test_moscow_was_four_hours_ahead_from_2011_to_2014(log_in: Callable[..., Page]) -> None:
+def test_moscow_was_four_hours_ahead_from_2011_to_2014(chart: Page) -> None:
     """The clock of the day counts: 06:00 UTC was 10:00 in July 2012, 07:00 UTC is 10:00 since."""
-    page = log_in(path="/?secid=SBER&timeframe=1d")
-    page.wait_for_function(DRAWN)
+    page = chart
     columns = ["begin_at", "trade_date", "open", "high", "low", "close", "value", "volume", "sma_20", "rsi_14"]
     rows = [
         ["2012-07-02T06:00:00Z", "2012-07-02", 84.1, 84.5, 84.0, 84.2, 1e6, 1e4, None, None],
@@ -70,10 +82,9 @@ def test_moscow_was_four_hours_ahead_from_2011_to_2014(log_in: Callable[..., Pag
     assert times == ["2012-07-02T10:00", "2026-07-02T10:00"]
 
 
-def test_a_candle_of_which_only_the_close_is_known_is_a_dash(log_in: Callable[..., Page]) -> None:
+def test_a_candle_of_which_only_the_close_is_known_is_a_dash(chart: Page) -> None:
     """The legend says what is missing."""
-    page = log_in(path="/?secid=SBER&timeframe=1d")
-    page.wait_for_function(DRAWN)
+    page = chart
     columns = ["begin_at", "trade_date", "open", "high", "low", "close", "value", "volume", "sma_20", "rsi_14"]
     rows = [
         ["2026-03-01T21:00:00Z", "2026-03-02", 270.0, 290.0, 265.0, 280.0, 1e6, 1e4, None, None],
@@ -90,10 +101,10 @@ def test_a_candle_of_which_only_the_close_is_known_is_a_dash(log_in: Callable[..
     assert (legend(page)["open"], legend(page)["close"]) == ("–", "260.00")
 
 
-def test_the_legend_shows_the_last_candle_and_then_the_one_under_the_cursor(log_in: Callable[..., Page]) -> None:
+def test_the_legend_shows_the_last_candle_and_then_the_one_under_the_cursor(chart: Page) -> None:
     """Without a cursor the legend's close is the last close; with one it is that candle's."""
-    page = log_in(path="/?secid=SBER&timeframe=1m")
-    wait_for(page, "SBER", "1m")
+    page = chart
+    page.mouse.move(0, 0)
     rows = api_rows(page)
 
     assert page.is_visible("text=prices in RUB")
@@ -107,51 +118,44 @@ def test_the_legend_shows_the_last_candle_and_then_the_one_under_the_cursor(log_
     page.wait_for_function(f"document.querySelector('.lh-close b').textContent === '{rows[at]['close']:,.2f}'")
 
     assert legend(page)["sma"] == f"{rows[at]['sma_20']:,.2f}"
+    page.mouse.move(0, 0)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_all_panes_are_drawn_in_both_themes(
-    browser: Browser, platform: Platform, theme: str, request: pytest.FixtureRequest
-) -> None:
+def test_all_panes_are_drawn_in_both_themes(chart: Page) -> None:
     """In light and in dark, the page has the theme's background, and candles, volume and RSI panes hold colour."""
-    context = browser.new_context(
-        viewport={"width": 1440, "height": 860},
-        base_url=platform.url,
-        color_scheme=theme,  # type: ignore[arg-type]
-    )
-    request.addfinalizer(context.close)
-    page = context.new_page()
-    page.goto("/?secid=SBER&timeframe=1d")
-    page.fill("#name", "viewer")
-    page.fill("#password", platform.passwords["viewer"])
-    page.click("button[type=submit]")
-    wait_for(page, "SBER", "1d")
-    page.wait_for_timeout(300)
-
     SCREENSHOTS.mkdir(exist_ok=True)
-    picture = Image.open(io.BytesIO(page.screenshot(path=SCREENSHOTS / f"market_{theme}.png"))).convert("RGB")
+    for theme in ("dark", "light"):
+        chart.emulate_media(color_scheme=theme)
+        if theme == "dark":  # also from its first moment
+            chart.reload()
+            wait_for(chart, "SBER", "1d")
+        chart.wait_for_function("isDark => document.body.classList.contains('dark') === isDark", arg=theme == "dark")
+        chart.evaluate("new Promise((resume) => requestAnimationFrame(() => requestAnimationFrame(resume)))")
 
-    assert (sum(picture.getpixel((900, 10))) > 600) is (theme == "light")  # type: ignore[arg-type]
-    for pane in page.evaluate("lakehouseChart.panes"):
-        area = picture.crop((int(pane["left"]) + 4, int(pane["top"]) + 24, 1300, int(pane["bottom"]) - 4))
-        assert coloured(area) > 500
+        shot = chart.screenshot(path=SCREENSHOTS / f"market_{theme}.png")
+
+        picture = Image.open(io.BytesIO(shot)).convert("RGB")
+        assert (sum(picture.getpixel((900, 10))) > 600) is (theme == "light")  # type: ignore[arg-type]
+        for pane in chart.evaluate("lakehouseChart.panes"):
+            area = picture.crop((int(pane["left"]) + 4, int(pane["top"]) + 24, 1300, int(pane["bottom"]) - 4))
+            assert coloured(area) > 500
 
 
-def test_a_former_ticker_finds_the_instrument(log_in: Callable[..., Page]) -> None:
+def test_a_former_ticker_finds_the_instrument(chart: Page) -> None:
     """Typing the code before the rename offers the instrument under today's code."""
-    page = log_in(path="/?secid=SBER")
-    page.wait_for_function(DRAWN)
-
+    page = chart
     page.click("#lh-instrument")
-    page.keyboard.type("yndx", delay=20)
+    page.keyboard.type("yndx")
     page.wait_for_selector("#lh-options li:has-text('formerly YNDX')")
     page.keyboard.press("Enter")
     wait_for(page, "YDEX", "1d")
 
 
-def test_raw_prices_jump_at_the_split_and_adjusted_ones_do_not(log_in: Callable[..., Page]) -> None:
+def test_raw_prices_jump_at_the_split_and_adjusted_ones_do_not(chart: Page) -> None:
     """Raw is as traded, adjusted is comparable; the SMA stays with the prices."""
-    page = log_in(path="/?secid=GMKN&timeframe=1d&range=All")
+    page = chart
+    pick(page, "GMKN")
+    page.click("button:text-is('All')")
     wait_for(page, "GMKN", "1d")
     adjusted = page.evaluate("lakehouseChart.candles")
     page.click("button:text-is('Raw')")
@@ -165,10 +169,10 @@ def test_raw_prices_jump_at_the_split_and_adjusted_ones_do_not(log_in: Callable[
     assert page.evaluate("new Date(lakehouseChart.candles.at(-1).time * 1000).toISOString()") > SPLIT_DATE.isoformat()
 
 
-def test_an_index_without_volume_shows_its_turnover(log_in: Callable[..., Page]) -> None:
+def test_an_index_without_volume_shows_its_turnover(chart: Page) -> None:
     """Where volume is NULL the pane shows the turnover and says so."""
-    page = log_in(path="/?secid=IMOEX&timeframe=1d")
-    wait_for(page, "IMOEX", "1d")
+    page = chart
+    pick(page, "IMOEX")
 
     assert [point["value"] for point in page.evaluate("lakehouseChart.volume")] == [
         row["value"] for row in api_rows(page)
@@ -178,9 +182,11 @@ def test_an_index_without_volume_shows_its_turnover(log_in: Callable[..., Page])
     assert page.is_disabled("button:text-is('Minute')")
 
 
-def test_many_minutes_are_all_read_and_drawn_joined_until_one_zooms_in(log_in: Callable[..., Page]) -> None:
+def test_many_minutes_are_all_read_and_drawn_joined_until_one_zooms_in(chart: Page) -> None:
     """Too many candles for the screen are joined, losing no volume; zoomed in, each is drawn."""
-    page = log_in(path="/?secid=SBER&timeframe=1m&range=All")
+    page = chart
+    page.click("button:text-is('Minute')")
+    page.click("button:text-is('All')")
     wait_for(page, "SBER", "1m")
     rows = api_rows(page)
 
@@ -199,10 +205,9 @@ def test_many_minutes_are_all_read_and_drawn_joined_until_one_zooms_in(log_in: C
     assert drawn == rows_by_prices[begin : begin + len(drawn)]
 
 
-def test_data_published_meanwhile_makes_the_page_read_again(log_in: Callable[..., Page]) -> None:
+def test_data_published_meanwhile_makes_the_page_read_again(chart: Page) -> None:
     """A 409 in the middle of the pages starts the reading again: no mixture of versions is drawn."""
-    page = log_in(path="/?secid=SBER&timeframe=1d")
-    page.wait_for_function(DRAWN)
+    page = chart
     refused = 0
 
     def refuse_once(route: Route) -> None:
@@ -223,10 +228,9 @@ def test_data_published_meanwhile_makes_the_page_read_again(log_in: Callable[...
     assert page.evaluate("lakehouseChart.read('close')") == [row["close"] for row in api_rows(page)]
 
 
-def test_an_error_is_shown_in_the_page_and_can_be_tried_again(log_in: Callable[..., Page]) -> None:
+def test_an_error_is_shown_in_the_page_and_can_be_tried_again(chart: Page) -> None:
     """A failing function leaves no half-drawn chart but its message and a button."""
-    page = log_in(path="/?secid=SBER&timeframe=1d")
-    page.wait_for_function(DRAWN)
+    page = chart
     page.route("**/api/v1/candles*", lambda route: route.fulfill(status=500, json={"detail": "the disk is full"}))
     page.click("button:text-is('6M')")
     page.wait_for_selector("#lh-note:has-text('the disk is full')")
@@ -278,7 +282,7 @@ def test_an_instrument_without_candles_is_not_offered(log_in: Callable[..., Page
     page.click("#lh-instrument")
     page.wait_for_selector("#lh-options li:has-text('GMKN')")
     assert page.locator("#lh-options li:has-text('X5')").count() == 0
-    page.keyboard.type("X5", delay=20)
+    page.keyboard.type("X5")
     page.wait_for_selector("#lh-options li:has-text('Nothing found')")
     page.keyboard.press("Enter")
     assert page.evaluate("[lakehouseChart.state, lakehouseChart.request.secid]") == ["drawn", "SBER"]
@@ -296,10 +300,10 @@ def test_dates_without_candles_say_so(log_in: Callable[..., Page]) -> None:
     assert page.evaluate("lakehouseChart.rows") == 520
 
 
-def test_the_csv_file_holds_the_candles_shown(log_in: Callable[..., Page]) -> None:
+def test_the_csv_file_holds_the_candles_shown(chart: Page) -> None:
     """The file's rows are the API's rows, value for value."""
-    page = log_in(path="/?secid=YDEX&timeframe=1d")
-    wait_for(page, "YDEX", "1d")
+    page = chart
+    pick(page, "YDEX")
     with page.expect_download() as download:
         page.click("#lh-csv")
     rows = list(csv.DictReader(download.value.path().read_text().splitlines()))
@@ -313,10 +317,9 @@ def test_the_csv_file_holds_the_candles_shown(log_in: Callable[..., Page]) -> No
             assert (float(row[name]) if row[name] else None) == wanted[name]
 
 
-def test_the_csv_file_waits_for_all_candles(log_in: Callable[..., Page]) -> None:
+def test_the_csv_file_waits_for_all_candles(chart: Page) -> None:
     """While others are read nothing is given: part of them, or the former ones under the new dates' name."""
-    page = log_in(path="/?secid=SBER&timeframe=1d")
-    wait_for(page, "SBER", "1d")
+    page = chart
     page.route("**/api/v1/candles*", lambda route: None)  # not answered
     with page.expect_request("**/api/v1/candles*"):
         page.click("button:text-is('6M')")
@@ -348,7 +351,7 @@ def pick(page: Page, secid: str) -> None:
     """Pick an instrument by typing its code."""
     page.wait_for_function(DRAWN)
     page.click("#lh-instrument")
-    page.keyboard.type(secid, delay=20)
+    page.keyboard.type(secid)
     page.wait_for_selector(f"#lh-options li[aria-selected=true]:has-text('{secid}')")
     page.keyboard.press("Enter")
     page.wait_for_function(f"lakehouseChart.request.secid === '{secid}' && {DRAWN}")

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from tests.browser.contexts import new_context
 from tests.browser.running import Platform
 
 pytestmark = [pytest.mark.browser, pytest.mark.postgres]
@@ -80,7 +81,7 @@ ATTACKS = {
     "a window that it opened": """async (url) => {
         const opened = window.open(`${url}/schema`);
         const pause = () => new Promise((resume) => setTimeout(resume, 100));
-        for (let tries = 0; !opened.closed && tries < 600; tries += 1) await pause();
+        for (let tries = 0; !opened.closed && tries < 1200; tries += 1) await pause();
         return opened.closed ? "" : "kept a hold on it";
     }""",
 }
@@ -106,19 +107,22 @@ def elsewhere() -> Iterator[int]:
         server.shutdown()
 
 
+@pytest.fixture(scope="module")
+def browser_of_admin(browser: Browser, platform: Platform) -> Iterator[BrowserContext]:
+    with new_context(browser, platform) as context:
+        context.new_page()  # stays: others are tabs of its window
+        yield context
+
+
 @pytest.fixture
-def victim(browser: Browser, platform: Platform) -> Iterator[BrowserContext]:
-    """A browser in which an admin is logged in."""
-    context = browser.new_context()
-    password = platform.passwords["admin"]
-    assert context.request.post(f"{platform.url}/login", form={"name": "admin", "password": password}).ok
+def victim(browser_of_admin: BrowserContext, platform: Platform) -> Iterator[BrowserContext]:
+    """A browser in which an admin is logged in; its cookies are those of a login."""
+    context, password = browser_of_admin, platform.passwords["admin"]
+    context.clear_cookies()
+    assert context.request.post("/login", form={"name": "admin", "password": password}).ok
     yield context
-    context.close()
-
-
-def token_of(victim: BrowserContext, platform: Platform) -> str:
-    """Return the session's token that a browser has."""
-    return next(cookie["value"] for cookie in victim.cookies(platform.url) if cookie["name"] == "lakehouse_session")
+    for page in context.pages[1:]:
+        page.close()
 
 
 def state(platform: Platform) -> list[tuple[object, ...]]:
@@ -139,8 +143,8 @@ def test_a_page_of_another_origin_reads_and_changes_nothing(
     before = state(platform)
 
     learned = {}
+    page = victim.new_page()
     for name, attack in ATTACKS.items():
-        page = victim.new_page()
         page.goto(f"http://{host}:{elsewhere}/")
         learned[name] = page.evaluate(attack, platform.url)
 
@@ -182,9 +186,9 @@ OF_ANOTHER = (
 
 
 @pytest.mark.parametrize("path", CHANGING)
-def test_raw_requests_of_another_origin_are_refused(victim: BrowserContext, platform: Platform, path: str) -> None:
+def test_raw_requests_of_another_origin_are_refused(platform: Platform, path: str) -> None:
     """What browsers say of a foreign page is refused before anything else is looked at, with the cookie and without."""
-    host, token = urlsplit(platform.url).netloc, token_of(victim, platform)
+    host, token = urlsplit(platform.url).netloc, platform.begin_session("admin")
     before = state(platform)
 
     for headers in OF_ANOTHER:
@@ -196,7 +200,7 @@ def test_raw_requests_of_another_origin_are_refused(victim: BrowserContext, plat
 
 
 @pytest.mark.parametrize("path", ["/", "/gradio_api/queue/join", "/api/v1/health"])
-def test_no_web_socket_is_opened(victim: BrowserContext, platform: Platform, path: str) -> None:
+def test_no_web_socket_is_opened(platform: Platform, path: str) -> None:
     """An upgrade is never answered with 101, not even with a session."""
     headers = {
         "Host": "x",
@@ -204,19 +208,19 @@ def test_no_web_socket_is_opened(victim: BrowserContext, platform: Platform, pat
         "Upgrade": "websocket",
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-        "Cookie": f"lakehouse_session={token_of(victim, platform)}",
+        "Cookie": f"lakehouse_session={platform.begin_session('admin')}",
     }
     lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
     address = urlsplit(platform.url)
-    with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as connection:
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=120) as connection:
         connection.sendall("\r\n".join(lines).encode())
         assert connection.recv(200).split()[1] != b"101"
 
 
-def test_an_inline_script_that_got_in_does_not_run(victim: BrowserContext, platform: Platform) -> None:
+def test_an_inline_script_that_got_in_does_not_run(victim: BrowserContext) -> None:
     """Markup with a script or a handler stays text to the browser: only Gradio's own scripts have the nonce."""
     page = victim.new_page()
-    page.goto(platform.url)
+    page.goto("/schema")
     page.wait_for_selector(".lh-role:not(:empty)")
 
     violated = page.evaluate("""async () => {
@@ -236,7 +240,7 @@ def test_an_inline_script_that_got_in_does_not_run(victim: BrowserContext, platf
 
 def asked(platform: Platform, path: str, headers: dict[str, str]) -> int:
     """Return the status of a POST with these headers and an empty JSON object."""
-    connection = HTTPConnection(urlsplit(platform.url).netloc, timeout=20)
+    connection = HTTPConnection(urlsplit(platform.url).netloc, timeout=120)
     connection.request("POST", path, b"{}", {"Content-Type": "application/json", **headers})
     status = connection.getresponse().status
     connection.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import APIRequestContext, Page
 
 from tests.browser.running import Platform
 
@@ -47,18 +47,20 @@ def doubts(platform: Platform) -> None:
 
 
 @pytest.mark.parametrize("role", ["viewer", "analyst"])
-def test_who_is_no_admin_has_no_quality_page(log_in: Callable[..., Page], role: str) -> None:
-    """The page is not offered and not given, nor are its lists."""
-    page = log_in(role, "/account")
-    assert "Quality" not in page.inner_text(".lh-header nav")
-    assert page.request.get("/quality").status == 403
-    assert page.request.get("/api/v1/quarantine").status == 403
-    assert page.request.get("/api/v1/quality").status == 403
+def test_who_is_no_admin_has_no_lists(asking_as: Callable[[str], APIRequestContext], role: str) -> None:
+    """The functions refuse them; test_login.py has the page."""
+    asking = asking_as(role)
+    assert asking.get("/api/v1/quarantine").status == 403
+    assert asking.get("/api/v1/quality").status == 403
 
 
 @pytest.mark.usefixtures("doubts")
-def test_an_admin_sees_rule_payload_and_place(log_in: Callable[..., Page]) -> None:
-    """Each row stands with the rule it broke, as it was received, and with where it lies in Bronze."""
+def test_an_admin_sees_rule_payload_and_place_of_all_or_of_one_ticker(log_in: Callable[..., Page]) -> None:
+    """
+    Each row stands with the rule it broke, as it was received, and with where it lies in Bronze.
+
+    A ticker typed leaves its rows and dates only; one that cannot be is said.
+    """
     page = log_in("admin", "/quality")
     page.wait_for_selector(".lh-quality td:has-text('high below low')")
     table = page.inner_text(".lh-quality")
@@ -75,11 +77,6 @@ def test_an_admin_sees_rule_payload_and_place(log_in: Callable[..., Page]) -> No
         width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert width == 0
 
-
-@pytest.mark.usefixtures("doubts")
-def test_the_lists_can_be_of_one_ticker(log_in: Callable[..., Page]) -> None:
-    """A ticker typed leaves its rows and dates only; one that cannot be is said."""
-    page = log_in("admin", "/quality")
     page.wait_for_selector("td:has-text('GAZP')")
     page.fill("#lh-quality-ticker :is(input, textarea)", "SBER")
     page.press("#lh-quality-ticker :is(input, textarea)", "Enter")

@@ -13,7 +13,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.postgres]
 
 
 def test_an_admin_sees_the_schedules_and_changes_one(log_in: Callable[..., Page], platform: Platform) -> None:
-    """What is saved is in the table at once and on the audit record; what cannot be is said, and changes nothing."""
+    """
+    What is saved is in the table at once and on the audit record; what cannot be is said, and changes nothing.
+
+    On a phone too: the table scrolls, the page does not.
+    """
     page = log_in("admin", "/ingest")
     page.wait_for_selector("tr[data-schedule='increment']:has-text('every day at 04:15')")
     at = "#lh-schedule-at :is(input, textarea)"
@@ -28,12 +32,6 @@ def test_an_admin_sees_the_schedules_and_changes_one(log_in: Callable[..., Page]
     assert platform.query(
         "SELECT target, outcome FROM lake.audit WHERE action = 'schedule' AND user_name = 'admin'"
     ) == [("increment", "done")]
-
-
-def test_the_schedules_fit(log_in: Callable[..., Page]) -> None:
-    """On a phone too: the table scrolls, the page does not."""
-    page = log_in("admin", "/ingest")
-    page.wait_for_selector("tr[data-schedule='care']")
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import APIRequestContext, Page, expect
 
 import gradio_app
 from lakehouse.market.candle import CANDLES, QUARANTINE
 from lakehouse.serving.lake_sql.views import TABLES
+from tests.browser.contexts import watched
 from tests.browser.running import Platform
 from tests.sql_lake import FIRST, SECOND, candle, write
 
@@ -30,12 +31,23 @@ def silver(platform: Platform, open_folder: Path) -> None:
     write(open_folder / "pages", CANDLES, [candle("SBER", 300.0, FIRST, SECOND), candle("SBER", 301.5, SECOND)])
 
 
-@pytest.fixture
-def sql(silver: None, log_in: Callable[..., Page]) -> Page:
-    """The page, ready for an analyst."""
-    page = log_in("analyst", "/sql")
+@pytest.fixture(scope="module")
+def kept(silver: None, keeping: Callable[[str, str], Page]) -> Page:
+    page = keeping("analyst", "/sql")
     ready(page)
     return page
+
+
+@pytest.fixture
+def sql(kept: Page, platform: Platform) -> Iterator[Page]:
+    """The page, ready for an analyst, as nobody has used it yet but for the statement in it."""
+    with watched(kept.context, platform):
+        yield kept
+    kept.unroute_all()
+    kept.fill("#lh-at", "")
+    kept.select_option("#lh-limit", "1000")
+    kept.click("[data-choice=side] button[value=tables]")
+    kept.fill("#lh-find-column", "")
 
 
 def ready(page: Page) -> None:
@@ -64,13 +76,9 @@ def cells(page: Page) -> list[list[str]]:
     return [row.split("\t")[1:] for row in rows.all_inner_texts()]
 
 
-def test_a_viewer_has_the_schema_but_no_sql(log_in: Callable[..., Page]) -> None:
-    """The page is not offered and not given, and a statement is refused on the server."""
-    page = log_in("viewer")
-    assert page.inner_text(".lh-header nav").split() == ["Market", "Schema"]
-    assert page.request.get("/sql").status == 403
-    assert page.request.post("/api/v1/sql", data={"statement": "SELECT 1"}).status == 403
-    assert page.request.get("/schema").status == 200
+def test_a_viewer_has_no_sql(asking_as: Callable[[str], APIRequestContext]) -> None:
+    """A statement is refused on the server."""
+    assert asking_as("viewer").post("/api/v1/sql", data={"statement": "SELECT 1"}).status == 403
 
 
 def test_rows_are_shown_with_their_types(sql: Page) -> None:
@@ -188,24 +196,24 @@ def test_former_states_are_read(sql: Page) -> None:
 
 def test_rows_are_labelled_with_the_state_that_was_asked_for(sql: Page) -> None:
     """Also where the field says another one by the time they come."""
-    held: list[Route] = []
-    sql.route("**/api/v1/sql", lambda route: held.append(route))  # Playwright takes no built-in function
+    sql.route("**/api/v1/sql", lambda route: None)  # not answered
     sql.fill("#lh-at", "0")
     type_in(sql, "SELECT close FROM candles")
     with sql.expect_request("**/api/v1/sql"):
         sql.click("#lh-run")
     sql.fill("#lh-at", "2999-01-01")
-    held[0].continue_()
+    sql.unroute_all()  # what was held goes on
     expect(sql.locator("#lh-sql-status")).to_contain_text("as of 0")
     assert cells(sql) == [["300"]]
 
 
 def test_what_was_run_is_kept_in_the_browser(sql: Page) -> None:
     """Newest first, each once, after a reload too, until one forgets it."""
+    sql.evaluate("document.querySelector('#lh-forget').click()")
     for statement in ("SELECT 1", "SELECT 2", "SELECT 1"):
         run(sql, statement)
     sql.reload()
-    sql.wait_for_function("window.lakehouseSql?.state === 'ready'")
+    ready(sql)
     assert sql.evaluate("window.lakehouseSql.text") == "SELECT 1"
     sql.click("[data-choice=side] button[value=history]")
     assert sql.locator("#lh-history code").all_inner_texts() == ["SELECT 1", "SELECT 2"]
@@ -225,25 +233,25 @@ def test_stop_stops(sql: Page, platform: Platform) -> None:
     run(sql, "SELECT 1")
 
 
-@pytest.mark.parametrize("path", ["/sql", "/schema"])
-def test_the_pages_fit(silver: None, log_in: Callable[..., Page], path: str) -> None:
+def test_the_page_fits(sql: Page) -> None:
     """Nothing is cut off or overflows on a laptop or a telephone, in both themes."""
-    page = log_in("analyst", path)
-    if path == "/sql":
-        ready(page)
-        run(page, "SELECT * FROM gold.fact_candle LIMIT 100")
-    else:
-        page.wait_for_selector("#lh-schema-tables table")
+    run(sql, "SELECT * FROM gold.fact_candle LIMIT 100")
+    fits(sql)
+
+
+def fits(page: Page) -> None:
     for theme in ("light", "dark"):
         page.evaluate("theme => window.lakehouseTheme.choose(theme)", theme)
         page.wait_for_function("isDark => document.body.classList.contains('dark') === isDark", arg=theme == "dark")
         for width in (1280, 390):
             page.set_viewport_size({"width": width, "height": 800})
             page.wait_for_function(_FITS, arg=width)
+    page.evaluate("window.lakehouseTheme.choose('system')")
+    page.set_viewport_size({"width": 1440, "height": 860})
 
 
 def test_the_schema_page_says_every_column(log_in: Callable[..., Page]) -> None:
-    """Type, unit and meaning of each of all tables but those of admins; a search leaves what a word begins with."""
+    """Type, unit and meaning of each of all tables but those of admins; a search leaves what begins a word; it fits."""
     page = log_in("viewer", "/schema")
     page.wait_for_selector("#lh-schema-tables table")
     shown = {
@@ -261,12 +269,13 @@ def test_the_schema_page_says_every_column(log_in: Callable[..., Page]) -> None:
     assert page.locator("#lh-schema-tables tr:visible td:first-child").all_inner_texts() == ["rsi_14"]
     page.fill("#lh-find", "no such thing")
     assert page.inner_text("#lh-none") == "Nothing has this in its name, type, unit or meaning."
+    page.fill("#lh-find", "")
+    fits(page)
 
 
-def test_the_editor_may_come_after_the_page(log_in: Callable[..., Page]) -> None:
+def test_the_editor_may_come_after_the_page(sql: Page) -> None:
     """Gradio draws its parts one by one, in whatever order the network brings them."""
-    page = log_in("analyst", "/schema")
-    moved = page.evaluate(
+    moved = sql.evaluate(
         """async () => {
             const { SqlEditor } = await import("/static/editor.js");
             const [slot, part, content] = ["div", "div", "div"].map((name) => document.createElement(name));
@@ -279,7 +288,9 @@ def test_the_editor_may_come_after_the_page(log_in: Callable[..., Page]) -> None
             content.className = "cm-content";
             content.cmView = { view: { state: { doc: "SELECT 1" } } };
             part.append(content);
-            return [(await waiting).text, slot.firstChild === part];
+            const moved = [(await waiting).text, slot.firstChild === part];
+            slot.remove();
+            return moved;
         }"""
     )
     assert moved == ["SELECT 1", True]

@@ -22,7 +22,11 @@ def payload(body: bytes) -> FilePayload:
 
 
 def test_an_admin_uploads_a_page_sees_it_and_accepts_it(log_in: Callable[..., Page], platform: Platform) -> None:
-    """What is wrong with a file is said and nothing is stored; a good one is listed, and accepted when confirmed."""
+    """
+    What is wrong with a file is said and nothing is stored; a good one is listed, and accepted when confirmed.
+
+    The form breaks into lines; nothing lies beyond the page's right edge but what its own box scrolls.
+    """
     page = log_in("admin", "/ingest")
     form = page.locator(".lh-uploads form")
     form.locator("[name=secid]").fill("SBER")
@@ -46,12 +50,6 @@ def test_an_admin_uploads_a_page_sees_it_and_accepts_it(log_in: Callable[..., Pa
     page.wait_for_selector(".lh-uploads tr:has-text('accepted by admin')")
     assert platform.query("SELECT rank FROM lake.bronze_object ORDER BY rank") == [(-1,), (0,)]
     assert page.locator(".lh-uploads button[data-key]").count() == 0
-
-
-def test_the_section_fits(log_in: Callable[..., Page]) -> None:
-    """The form breaks into lines; nothing lies beyond the page's right edge but what its own box scrolls."""
-    page = log_in("admin", "/ingest")
-    form = page.locator(".lh-uploads form")
     form.scroll_into_view_if_needed()
     for width in (390, 1280):
         page.set_viewport_size({"width": width, "height": 860})
