@@ -1,4 +1,8 @@
-"""Gradio's page with a nonce in its own inline scripts, so that the browser runs no others."""
+"""
+Gradio's page with a nonce in its own inline scripts, so that the browser runs no others.
+
+Before them stands static/frames.js: what is given to Gradio as a head comes after its modules.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from gradio import routes
 from jinja2 import BaseLoader, Environment, FileSystemLoader
 
 _SCRIPT = "<script"
+_HEAD = "<head>"
+_FRAMES = f'{_HEAD}<script src="/static/frames.js"></script>'
 
 
 class _WithNonces(FileSystemLoader):
@@ -15,7 +21,8 @@ class _WithNonces(FileSystemLoader):
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
         source, path, is_current = super().get_source(environment, template)
-        return source.replace(_SCRIPT, f'{_SCRIPT} nonce="{{{{ request.state.nonce }}}}"'), path, is_current
+        source = source.replace(_SCRIPT, f'{_SCRIPT} nonce="{{{{ request.state.nonce }}}}"')
+        return source.replace(_HEAD, _FRAMES, 1), path, is_current
 
 
 def put_nonces() -> None:

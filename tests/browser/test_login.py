@@ -122,6 +122,23 @@ def test_a_role_is_offered_its_pages_and_given_no_other(log_in: Callable[..., Pa
     page.wait_for_selector("[data-rows=sessions] tr:has-text('this one')")
 
 
+def test_a_page_at_rest_draws_nothing(page: Page, log_in: Callable[..., Page]) -> None:
+    """Once it is there it asks for no frame more, which would cost each open page some percent of a core."""
+    page.add_init_script("""
+        window.framesAsked = 0;
+        const next = window.requestAnimationFrame.bind(window);
+        window.requestAnimationFrame = (act) => { window.framesAsked += 1; return next(act); };
+    """)
+    log_in("viewer", "/schema")
+    page.wait_for_selector("#lh-schema-tables table")
+    page.evaluate("""async () => {
+        do {
+            window.framesAsked = 0;
+            await new Promise((resume) => setTimeout(resume, 500));
+        } while (window.framesAsked);
+    }""")
+
+
 def test_nothing_of_a_page_is_given_without_a_session(platform: Platform) -> None:
     """Pages, their configuration and their callbacks answer 401."""
     for path in ("/session", "/config", "/gradio_api/info", "/ingest"):
