@@ -292,7 +292,7 @@ def test_what_was_written_is_there_after_a_reload(desk: Page) -> None:
     write(desk, "# kept by the browser")
     desk.wait_for_function("localStorage.getItem('lakehouse-analysis:admin')?.includes('kept by the browser')")
     desk.reload()
-    opened(desk)
+    patient(opened(desk))
     desk.wait_for_selector(".cm-line:has-text('# kept by the browser')")
     assert desk.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('lakehouse-analysis'))") == [
         "lakehouse-analysis:admin"
