@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, Page, Route, expect
 
 from lakehouse.access.tokens import make_token
 from lakehouse.access.users import create_user
@@ -76,7 +76,7 @@ def test_a_user_changes_the_own_password(anna: Page, platform: Platform) -> None
 def test_a_user_makes_a_token_once_shown_and_revokes_it(anna: Page, platform: Platform) -> None:
     """The token works for a program until it is revoked, and is nowhere to be seen after a reload. All is named."""
     anna.fill("[data-form=token] [name=name]", "nightly")
-    assert anna.locator("[data-form=token] option").all_inner_texts() == ["analyst", "viewer"]
+    expect(anna.locator("[data-form=token] option")).to_have_text(["analyst", "viewer"])
     anna.click("text=Make token")
     said(anna, "token", "nightly is made")
     token = anna.input_value(".lh-secret input")
@@ -259,7 +259,7 @@ def test_older_entries_are_of_what_was_asked_and_come_once(log_in: Callable[...,
     page.evaluate("for (let n = 0; n < 2; n += 1) document.querySelector('[data-act=older]').click()")
     page.wait_for_selector("[data-act=older]", state="hidden")
     assert len(asked) == 1
-    assert page.locator("[data-rows=audit] td:nth-child(4)").all_inner_texts() == [str(n) for n in range(150, 0, -1)]
+    expect(page.locator("[data-rows=audit] td:nth-child(4)")).to_have_text([str(n) for n in range(150, 0, -1)])
 
 
 def test_a_form_is_sent_by_the_page_alone(page: Page, log_in: Callable[..., Page]) -> None:
@@ -273,7 +273,7 @@ def test_a_form_is_sent_by_the_page_alone(page: Page, log_in: Callable[..., Page
     page.unroute_all()  # what was held goes on
     page.wait_for_selector("[data-form=user] button:enabled")
     assert page.url.endswith("/access")
-    assert page.input_value("[data-form=user] [name=user]") == "fedor"
+    expect(page.locator("[data-form=user] [name=user]")).to_have_value("fedor")
 
 
 def each_has_a_name_and_nothing_is_cut_off(page: Page) -> None:

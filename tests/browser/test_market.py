@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.contexts import watched
 from tests.browser.made_market import SPLIT_DATE
@@ -107,7 +107,7 @@ def test_the_legend_shows_the_last_candle_and_then_the_one_under_the_cursor(char
     page.mouse.move(0, 0)
     rows = api_rows(page)
 
-    assert page.is_visible("text=prices in RUB")
+    expect(page.locator("text=prices in RUB").first).to_be_visible()
     assert legend(page)["close"] == f"{rows[-1]['close']:,.2f}"
     assert legend(page)["rsi"] == f"{rows[-1]['rsi_14']:.1f}"
 
@@ -177,9 +177,9 @@ def test_an_index_without_volume_shows_its_turnover(chart: Page) -> None:
     assert [point["value"] for point in page.evaluate("lakehouseChart.volume")] == [
         row["value"] for row in api_rows(page)
     ]
-    assert page.is_visible("text=turnover instead of volume")
-    assert page.is_visible("text=prices in points")
-    assert page.is_disabled("button:text-is('Minute')")
+    expect(page.locator("text=turnover instead of volume").first).to_be_visible()
+    expect(page.locator("text=prices in points").first).to_be_visible()
+    expect(page.locator("button:text-is('Minute')")).to_be_disabled()
 
 
 def test_many_minutes_are_all_read_and_drawn_joined_until_one_zooms_in(chart: Page) -> None:
@@ -247,7 +247,7 @@ def test_instruments_that_could_not_be_read_can_be_tried_again(page: Page, log_i
     log_in(path="/?secid=YDEX&adjust=none")
     page.wait_for_selector("#lh-note:has-text('no database')")
     page.click("button:text-is('All')")
-    assert page.is_visible("text=Try again")
+    expect(page.locator("text=Try again").first).to_be_visible()
 
     page.unroute("**/api/v1/instruments*")
     page.click("text=Try again")
@@ -323,7 +323,7 @@ def test_the_csv_file_waits_for_all_candles(chart: Page) -> None:
     page.route("**/api/v1/candles*", lambda route: None)  # not answered
     with page.expect_request("**/api/v1/candles*"):
         page.click("button:text-is('6M')")
-    assert page.is_disabled("#lh-csv")
+    expect(page.locator("#lh-csv")).to_be_disabled()
     page.unroute("**/api/v1/candles*")  # what was held goes on
     page.wait_for_function(DRAWN)
     with page.expect_download() as download:

@@ -150,9 +150,9 @@ def test_text_tables_and_figures_stand_where_they_were_made(desk: Page) -> None:
     drawn(desk, 4)
     kinds = desk.evaluate("[...document.querySelector('.lh-results').children].map((part) => part.className)")
     assert kinds == ["lh-text", "lh-figure", "lh-table", "lh-text"]
-    assert desk.inner_text(".lh-text >> nth=0") == "first 1420 ['SBER', 'GMKN', 'IMOEX', 'YDEX']\n"
+    expect(desk.locator(".lh-text >> nth=0")).to_have_text("first 1420 ['SBER', 'GMKN', 'IMOEX', 'YDEX']\n")
     assert "the last" in desk.inner_text(".lh-text >> nth=1")
-    assert desk.text_content(".lh-figure .gtitle") == "The line"
+    expect(desk.locator(".lh-figure .gtitle")).to_have_text("The line")
     assert desk.locator(".lh-table tbody tr").count() == 3
     assert "Done in" in desk.inner_text(".lh-run-state")
     assert "1,420 candles of SBER, GMKN, IMOEX, YDEX 1d" in desk.inner_text(".lh-run-state")
@@ -188,10 +188,10 @@ def test_a_table_is_paged_and_downloaded_whole(desk: Page, tmp_path: Path) -> No
     """Fifteen rows are shown at a time; the file has all, numbers as they are, and no cell a formula."""
     run(desk, "pd.DataFrame({'n': range(40), 'x': ['=1+1', '-2.5', 'a,\"b\"', '@x'] * 10})")
     drawn(desk, 1)
-    assert desk.inner_text(".lh-position") == "rows 1–15 of 40"
+    expect(desk.locator(".lh-position")).to_have_text("rows 1–15 of 40")
     desk.click("[aria-label='Rows after']")
     desk.click("[aria-label='Rows after']")
-    assert desk.inner_text(".lh-position") == "rows 31–40 of 40"
+    expect(desk.locator(".lh-position")).to_have_text("rows 31–40 of 40")
     assert desk.locator("[aria-label='Rows after']").is_disabled()
     with desk.expect_download() as download:
         desk.click("[aria-label='Download as CSV']")
@@ -207,7 +207,7 @@ def test_a_table_that_was_cut_says_so_in_the_files_name(desk: Page) -> None:
     """Its real number of rows stands above it; the file has the first 10,000."""
     run(desk, "pd.DataFrame({'n': range(10_001)})")
     drawn(desk, 1)
-    assert desk.inner_text(".lh-position") == "rows 1–15 of 10,001; the first 10,000 are here"
+    expect(desk.locator(".lh-position")).to_have_text("rows 1–15 of 10,001; the first 10,000 are here")
     with desk.expect_download() as download:
         desk.click("[aria-label='Download as CSV']")
     assert download.value.suggested_filename == "table-first-10000-rows.csv"
@@ -216,7 +216,7 @@ def test_a_table_that_was_cut_says_so_in_the_files_name(desk: Page) -> None:
 def test_an_error_shows_the_analysts_own_lines(desk: Page) -> None:
     """What was printed before stands above; the traceback names lines of the program and nothing of the platform."""
     run(desk, "print('before')\ndef half(x):\n    return x / 0\n\nhalf(1)", state="bad")
-    assert desk.inner_text(".lh-text") == "before\n"
+    expect(desk.locator(".lh-text")).to_have_text("before\n")
     traceback = desk.inner_text(".lh-traceback")
     assert "ZeroDivisionError: division by zero" in traceback
     assert 'File "<analysis>", line 3, in half' in traceback
@@ -235,7 +235,7 @@ def test_a_run_is_stopped_and_is_the_only_one(desk: Page, platform: Platform) ->
     desk.click("#lh-stop-program")
     desk.wait_for_selector(".lh-run-state:has-text('Stopped in')")
     desk.wait_for_selector(".lh-message:has-text('the run was stopped')")
-    assert desk.inner_text(".lh-text") == "going\n"
+    expect(desk.locator(".lh-text")).to_have_text("going\n")
     assert platform.query(
         "SELECT status FROM lake.sandbox_run JOIN lake.sandbox_run_end USING (run_id) ORDER BY began_at DESC LIMIT 1"
     ) == [("stopped",)]
@@ -313,7 +313,7 @@ def test_output_is_never_markup(desk: Page) -> None:
     assert "\u202e" not in desk.inner_text(".lh-results")
     assert desk.locator(".lh-results :is(img, a, script, image)").count() == 0
     assert desk.evaluate("window.bad") is None
-    assert desk.inner_text(".lh-left-out") == "Left out of this figure: images"
+    expect(desk.locator(".lh-left-out")).to_have_text("Left out of this figure: images")
 
 
 def test_what_a_script_sends_is_refused(

@@ -94,7 +94,7 @@ def test_rows_are_shown_with_their_types(sql: Page) -> None:
     head = sql.locator("#lh-grid th").all_inner_texts()
     assert head[1:3] == ["big\nlong", "price\ndouble"]
     assert head[4:6] == ["known_from\ntimestamp, UTC", "text\nstring"]
-    assert sql.locator("#lh-grid td.lh-number").all_inner_texts() == shown[:2]
+    expect(sql.locator("#lh-grid td.lh-number")).to_have_text(shown[:2])
     assert sql.locator("#lh-grid td.lh-number").first.evaluate("cell => getComputedStyle(cell).textAlign") == "right"
 
 
@@ -102,7 +102,7 @@ def test_ten_thousand_rows_scroll(sql: Page) -> None:
     """Only what is in sight is in the document; the last row is where it belongs; a reached limit is said."""
     sql.select_option("#lh-limit", "10000")
     assert run(sql, "SELECT range AS n, range * 2 AS twice FROM range(50000)").startswith("10,000 rows in ")
-    assert sql.inner_text("#lh-reached") == "there are more than 10,000 rows: only these are shown"
+    expect(sql.locator("#lh-reached")).to_have_text("there are more than 10,000 rows: only these are shown")
     assert cells(sql)[0] == ["0", "0"]
     sql.evaluate("document.querySelector('#lh-grid').scrollTo(0, 1e9)")
     expect(sql.locator("#lh-grid tbody tr[aria-rowindex='10001']")).to_be_visible()
@@ -164,8 +164,8 @@ def test_a_click_on_the_schema_writes_the_name(sql: Page) -> None:
     """Tables and columns are found by a part of their name and go to where the cursor is."""
     type_in(sql, "SELECT")
     sql.fill("#lh-find-column", "rsi_")
-    assert sql.locator("#lh-tables summary span:visible").all_inner_texts() == ["gold.fact_candle"]
-    assert sql.locator("#lh-tables li:visible small").all_inner_texts() == ["double, 0-100"]
+    expect(sql.locator("#lh-tables summary span:visible")).to_have_text(["gold.fact_candle"])
+    expect(sql.locator("#lh-tables li:visible small")).to_have_text(["double, 0-100"])
     sql.click("#lh-tables li button:has-text('rsi_14')")
     sql.keyboard.insert_text(" FROM")
     sql.click("#lh-tables summary button:visible")
@@ -216,9 +216,9 @@ def test_what_was_run_is_kept_in_the_browser(sql: Page) -> None:
     ready(sql)
     assert sql.evaluate("window.lakehouseSql.text") == "SELECT 1"
     sql.click("[data-choice=side] button[value=history]")
-    assert sql.locator("#lh-history code").all_inner_texts() == ["SELECT 1", "SELECT 2"]
+    expect(sql.locator("#lh-history code")).to_have_text(["SELECT 1", "SELECT 2"])
     sql.click("#lh-forget")
-    assert sql.inner_text("#lh-history") == "Nothing was run yet."
+    expect(sql.locator("#lh-history")).to_have_text("Nothing was run yet.")
 
 
 def test_stop_stops(sql: Page, platform: Platform) -> None:
@@ -265,10 +265,10 @@ def test_the_schema_page_says_every_column(log_in: Callable[..., Page]) -> None:
             assert row[:3] == [column.name, column.type, column.unit]
             assert row[4].startswith(column.meaning)
     page.fill("#lh-find", "rsi")
-    assert page.locator("#lh-schema-tables section:visible h2").all_inner_texts() == ["gold.fact_candle"]
-    assert page.locator("#lh-schema-tables tr:visible td:first-child").all_inner_texts() == ["rsi_14"]
+    expect(page.locator("#lh-schema-tables section:visible h2")).to_have_text(["gold.fact_candle"])
+    expect(page.locator("#lh-schema-tables tr:visible td:first-child")).to_have_text(["rsi_14"])
     page.fill("#lh-find", "no such thing")
-    assert page.inner_text("#lh-none") == "Nothing has this in its name, type, unit or meaning."
+    expect(page.locator("#lh-none")).to_have_text("Nothing has this in its name, type, unit or meaning.")
     page.fill("#lh-find", "")
     fits(page)
 
