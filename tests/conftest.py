@@ -82,13 +82,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show, with a test that failed, how the platforms that it started ended."""
+    """Show, with a test that failed, what the platforms that are there said, be they its own or its module's."""
     report = yield
     if report.failed:
         for platform in MADE:
-            report.sections.append((f"terminal of {platform.data}", platform.said()[-10_000:]))
-    if call.when == "teardown":
-        MADE.clear()
+            if platform.terminal.exists():  # it was begun, and its folder is still there
+                report.sections.append((f"terminal of {platform.data}", platform.said()[-10_000:]))
     return report
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ _MODULES = {
     "web": "gradio_app.server",
     "sandbox": "lakehouse.sandbox.runner",
 }
-# By this process: a test that fails shows what stood on the terminals of the platforms it made
-MADE: list[UpProcess] = []
+# Those that are left: a test that fails shows what stands on their terminals
+MADE: weakref.WeakSet[UpProcess] = weakref.WeakSet()
 _UNSCHEDULED = "UPDATE lake.schedule SET is_on = false"
 _WAITING = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
 
@@ -50,7 +51,7 @@ class UpProcess:
         self._environment = {"LAKEHOUSE_ISS_URL": iss_url, "LAKEHOUSE_REQUESTS_PER_S": "0", **(environment or {})}
         self.terminal = data.with_name(f"{data.name}.terminal")
         self.process: subprocess.Popen[bytes] | None = None
-        MADE.append(self)
+        MADE.add(self)
 
     def begin(self, *options: str) -> subprocess.Popen[bytes]:
         """Start it, without waiting."""

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, LiteralString
 
+import psycopg
 import structlog
 from procrastinate import App, RetryStrategy
+from procrastinate.exceptions import ConnectorException
 from procrastinate.job_context import JobContext
 from psycopg import Connection
 
@@ -22,6 +24,7 @@ from lakehouse.jobs.claiming import give_up_unwritten, put_back_dead
 from lakehouse.jobs.connector import PATIENCE_S, SteadyConnector
 from lakehouse.jobs.queue import QUEUE
 from lakehouse.jobs.running import running
+from lakehouse.storage.space import is_full
 
 log = structlog.get_logger()
 
@@ -96,12 +99,16 @@ async def _rescue(dsn: str, connector: SteadyConnector, queue: str, alive: Path 
         give_up_unwritten(conn, queue)
 
     while True:
-        await connector.execute_query_async(_HEARD, queue=queue)
-        _tell_that_we_live(alive)
-        # While the database was away nobody could say that he lives: so one that is away now is not waited for, either
-        if time.monotonic() - connector.back_at >= _DEAD_AFTER_S:
-            with contextlib.suppress(DatabaseAway):
-                await asyncio.to_thread(shared(dsn, "lakehouse_app").run, mend, 0)
+        try:
+            await connector.execute_query_async(_HEARD, queue=queue)
+            _tell_that_we_live(alive)
+            # While the database was away nobody could say that he lives: so one that is away now is not waited for
+            if time.monotonic() - connector.back_at >= _DEAD_AFTER_S:
+                with contextlib.suppress(DatabaseAway):
+                    await asyncio.to_thread(shared(dsn, "lakehouse_app").run, mend, 0)
+        except (ConnectorException, psycopg.Error) as error:
+            if not is_full(error):  # else it is tried again until there is room
+                raise
         await asyncio.sleep(_HEARTBEAT_S)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +11,11 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from lakehouse.database.connection import connect
-from lakehouse.jobs import queue, redriving, retrying, schedules
+from lakehouse.database.outage import close_shared
+from lakehouse.jobs import consumer, queue, redriving, retrying, schedules
 from lakehouse.jobs.attempts import ATTEMPTS
 from lakehouse.jobs.claiming import give_up_unwritten, waiting, work_off
+from lakehouse.jobs.connector import SteadyConnector
 from lakehouse.jobs.queue import IngestRequest
 
 pytestmark = pytest.mark.postgres
@@ -157,6 +160,42 @@ def test_what_nobody_could_write_down_when_it_was_given_up_goes_on(dsn: str, con
     )
     assert redriving.redrive(conn).jobs == [job_id]
     assert messages(conn) == [("ingest", "todo", 0)]
+
+
+async def test_a_worker_outlives_a_full_disk_and_then_writes_down_what_it_could_not(
+    dsn: str, conn: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL refuses to write for want of room, heartbeat after heartbeat; with room the job fails, and goes on."""
+    monkeypatch.setattr(consumer, "_HEARTBEAT_S", 0.05)
+    job_id = queue.submit_ingest(conn, REQUEST, "anna")
+    conn.execute("UPDATE procrastinate_jobs SET status = 'failed', attempts = 4")
+    connector = SteadyConnector(dsn, 2)
+    await connector.open_async()
+    with connect(dsn) as owner:
+        owner.execute(_NO_ROOM)
+        rescuer = asyncio.create_task(consumer._rescue(dsn, connector, "io", None))
+        while owner.execute("SELECT last_value FROM refused").fetchall()[0][0] < 3:
+            assert not rescuer.done()
+            await asyncio.sleep(0.05)
+        owner.execute("DROP TRIGGER refuse ON lake.dead_letter")
+        while (job := queue.job(conn, job_id)) is None or job.state != "failed":
+            assert not rescuer.done()
+            await asyncio.sleep(0.05)
+    rescuer.cancel()
+    await asyncio.wait([rescuer])
+    await connector.close_async()
+    close_shared()
+
+
+_NO_ROOM = """
+    CREATE SEQUENCE refused;
+    GRANT ALL ON SEQUENCE refused TO PUBLIC;
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        PERFORM nextval('refused');
+        RAISE EXCEPTION 'could not extend file "base/5/1249": No space left on device' USING ERRCODE = 'disk_full';
+    END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON lake.dead_letter FOR EACH ROW EXECUTE FUNCTION refuse()
+"""
 
 
 def test_a_letter_from_before_has_no_reason(conn: Connection[Any]) -> None:
